@@ -22,13 +22,14 @@ endif
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sluice needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
 	$(if $(UV),uv venv -q --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
 
+# The lock names every package, so nothing is to be resolved: --no-deps.
 .venv/.installed: requirements.txt pyproject.toml | .venv/bin/python
-	$(INSTALL) --require-hashes -r requirements.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements.txt
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
-	$(INSTALL) --require-hashes -r requirements-dev.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 demo: .venv/.installed ## Import samples/customers.csv through the Prefect flow into an embedded PostgreSQL
