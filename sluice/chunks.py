@@ -79,7 +79,7 @@ class Cutter:
             if result.consumed:
                 yield self._chunk(result.consumed, result.lines)
             elif len(window) > self._limit and _after_line_end(window[: self._limit + 2], final=False) is None:
-                self._pass_by(len(window))
+                self._pass_by(len(window) - 1)  # a CR may be its last byte, and LF follow
             else:
                 self._want *= 2  # a record longer than the chunk aimed at: look further
 

@@ -6,8 +6,8 @@ The grammar (RFC 4180, made strict):
 * A field is quoted when its first byte is the quote; it may then hold delimiters, line ends and doubled quotes
   (or, where the dialect names an escape, escaped ones), and after its closing quote only a delimiter, a line end
   or the end of the text may follow. A quote inside an unquoted field is an error, or text in a dialect that says so.
-* A record that breaks this, is longer than `RECORD_LIMIT`, or is still open at the end of the text costs one
-  physical line: the one it starts on is bad, and reading resumes at the next line.
+* A record that breaks this, is longer than `RECORD_LIMIT`, or is still open (a quote, an escaped line end) at the
+  end of the text costs one physical line: the one it starts on is bad, and reading resumes at the next line.
 
 The last rule makes the answer independent of where a text is cut, as long as every cut is a record's start.
 
@@ -143,8 +143,6 @@ class _Scanner:
             self.escapes = _find(data, escape)
             self.quotes = self.quotes[~_escaped(data, self.quotes, escape)]
             self.unescaped_end = ~_escaped(data, self.lines.ends, escape)
-            if final and len(self.unescaped_end):
-                self.unescaped_end[-1] = True
         self._check_roles(data, dialect)
         #: Quotes before each line's end: its parity, counted from the first quote, tells inside from outside.
         self.quotes_before = np.searchsorted(self.quotes, self.lines.ends)
@@ -160,7 +158,7 @@ class _Scanner:
         after = data[np.minimum(quotes + 1, size - 1)] if size else data
 
         def boundary(byte: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-            return (byte == delimiter) | (byte == _LF) | (byte == _CR)
+            return np.isin(byte, (delimiter, _LF, _CR))
 
         self.opens = boundary(before) | (quotes == 0)
         closes = boundary(after) | (quotes == size - 1)
@@ -211,6 +209,8 @@ class _Scanner:
                 code = "csv.too_long"  # whatever else is wrong with it: a line this long may never be looked into
             self._mark_bad(line, code, open_=wrong is None and overlong is None)
             start = int(self.lines.nexts[line])
+            if start == self.size:
+                return self._result(self.size)
             quote = int(np.searchsorted(self.quotes, start))
             floor = start - 1
 

@@ -41,9 +41,9 @@ def read_record(text: bytes, at: int, dialect: Dialect, limit: int) -> tuple[int
         byte = text[at]
         if dialect.escape and byte == ord(dialect.escape) and state != "closed":
             skipped = text[at + 1 : at + 3]
-            if state != "quoted" and skipped in (b"\r", b"\n", b"\r\n") and at + 1 + len(skipped) == len(text):
-                return at + 1, len(text), None  # an escaped line end with nothing after it is a line end
             at += 3 if skipped == b"\r\n" else 2
+            if at >= len(text) and skipped[:1] in (b"", b"\r", b"\n"):
+                return at, at, "csv.unclosed_quote"
             state = "quoted" if state == "quoted" else "plain"
             continue
         if state == "quoted":
