@@ -6,6 +6,7 @@ machine, and say the same as the whole text would (`sluice.records`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from sluice.model import Chunk, Dialect
@@ -78,7 +79,7 @@ class Cutter:
             result = scan(window, self._dialect, final=final, limit=self._limit)
             if result.consumed:
                 yield self._chunk(result.consumed, result.lines)
-            elif len(window) > self._limit and _after_line_end(window[: self._limit + 2], final=False) is None:
+            elif len(window) > self._limit and not re.search(rb"[\r\n]", window[: self._limit + 1]):
                 self._pass_by(len(window) - 1)  # a CR may be its last byte, and LF follow
             else:
                 self._want *= 2  # a record longer than the chunk aimed at: look further

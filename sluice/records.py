@@ -132,6 +132,7 @@ class _Scanner:
         self.size, self.final, self.limit = len(buffer), final, limit
         self.literal = dialect.stray_quotes is StrayQuotes.LITERAL
         self.lines = physical_lines(buffer, final=final)
+        self.pending_return = 1 if buffer.endswith(b"\r") and not final else 0  # perhaps the first half of CRLF
         data = np.frombuffer(buffer, np.uint8)
         self.quotes = np.empty(0, np.int64)
         if dialect.quote is not None and dialect.quote.encode() in buffer:
@@ -196,7 +197,7 @@ class _Scanner:
                 record = self._record_start(start, floor, self.size + 1)
                 if record >= self.size:
                     return self._result(self.size)
-                if self.size - record > self.limit:
+                if self.size - self.pending_return - record > self.limit:
                     code = "csv.too_long"
                 elif self.final:
                     code = "csv.unclosed_quote"
