@@ -9,6 +9,7 @@ help: it takes 2021-02-30 for a date.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 from sluice.cast.arrays import BoolArray, data, offsets, per_distinct, valid
 
 _WIDTHS = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "y": 2}
+_PROBE = datetime(2021, 11, 23, 14, 5, 6, 789, UTC)
 _EPOCH = datetime(1970, 1, 1)
 _DAY = 86_400_000_000
 #: Years 1 to 9999, what Python's and PostgreSQL's dates share, in microseconds from 1970.
@@ -120,6 +122,27 @@ def to_timestamp(values: pa.StringArray, format: str | None) -> pa.TimestampArra
 def has_zone(format: str | None) -> bool:
     """Whether the format reads an offset from UTC, which makes the column a timestamptz."""
     return format is not None and "%z" in re.findall(r"%.", format)
+
+
+def format_problem(format: str, *, is_date: bool) -> str | None:
+    """Why a column cannot have this strptime format, or None.
+
+    It must hold a whole date, so that text and value say the same.
+    """
+    fields = set(re.findall(r"%(.)", format))
+    if "Z" in fields:
+        return "%Z reads the names of few time zones, and drops them; use %z"
+    if is_date and "z" in fields:
+        return "a date has no offset from UTC; use timestamp, or leave %z out"
+    if "I" in fields and "p" not in fields:
+        return "%I needs %p: 02 may be two in the morning or in the afternoon"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.13 warns of formats without a year, which are refused below
+        try:
+            back = datetime.strptime(_PROBE.strftime(format), format)
+        except (ValueError, re.error) as error:
+            return f"{format!r} is no strptime format: {error}"
+    return None if back.date() == _PROBE.date() else f"{format!r} does not hold year, month and day"
 
 
 def _with_strptime(
