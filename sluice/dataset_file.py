@@ -263,7 +263,7 @@ def _explain(found: Any) -> str:
         model = (
             {"columns": ColumnSpec, "dialect": DialectSpec}.get(str(loc[0]), DatasetSpec) if loc[1:] else DatasetSpec
         )
-        known = [field.alias or name for name, field in model.model_fields.items()]
+        known = [field.alias or name for name, field in model.__pydantic_fields__.items()]
         close = difflib.get_close_matches(str(loc[-1]), known, 1)
         return f"unknown key{f' (did you mean {close[0]}?)' if close else ''}; known keys: {', '.join(known)}"
     if kind == "missing":
@@ -278,7 +278,7 @@ def _explain(found: Any) -> str:
 def _known_keys(loc: Path) -> list[str]:
     nested: dict[str | int, type[BaseModel]] = {"columns": ColumnSpec, "dialect": DialectSpec}
     model = nested.get(loc[0], DatasetSpec) if len(loc) > 1 else DatasetSpec
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return [field.alias or name for name, field in model.__pydantic_fields__.items()]
 
 
 def _cross_checks(tree: Any) -> list[tuple[Path, str]]:
