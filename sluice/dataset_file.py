@@ -260,11 +260,8 @@ def _explain(found: Any) -> str:
     """Pydantic's message, with what is allowed."""
     kind, loc = found["type"], tuple(found["loc"])
     if kind == "extra_forbidden":
-        model = (
-            {"columns": ColumnSpec, "dialect": DialectSpec}.get(str(loc[0]), DatasetSpec) if loc[1:] else DatasetSpec
-        )
-        known = [field.alias or name for name, field in model.__pydantic_fields__.items()]
-        close = difflib.get_close_matches(str(loc[-1]), known, 1)
+        known = _known_keys(loc)
+        close = difflib.get_close_matches(str(loc[-1]), known, 1, cutoff=0.7)
         return f"unknown key{f' (did you mean {close[0]}?)' if close else ''}; known keys: {', '.join(known)}"
     if kind == "missing":
         return "this key is required"
@@ -277,8 +274,8 @@ def _explain(found: Any) -> str:
 
 def _known_keys(loc: Path) -> list[str]:
     nested: dict[str | int, type[BaseModel]] = {"columns": ColumnSpec, "dialect": DialectSpec}
-    model = nested.get(loc[0], DatasetSpec) if len(loc) > 1 else DatasetSpec
-    return [field.alias or name for name, field in model.__pydantic_fields__.items()]
+    model: type[BaseModel] = nested.get(loc[0], DatasetSpec) if len(loc) > 1 else DatasetSpec
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _cross_checks(tree: Any) -> list[tuple[Path, str]]:
