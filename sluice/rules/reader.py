@@ -1,0 +1,233 @@
+"""One entry of suite.json -> one rule, or all the reasons why not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sluice.model import ColumnType, Severity, TypeName
+from sluice.rules.coerce import coerce_arguments
+from sluice.rules.gx import (
+    MAP_EXPECTATIONS,
+    ColumnMapExpectation,
+    ExpectationConfiguration,
+    dependencies,
+    with_batch,
+)
+from sluice.rules.messages import message_for
+from sluice.rules.metrics import PARTIALS
+from sluice.rules.regex import BadPattern, compile_pattern
+from sluice.rules.values import RowRule, Rule, TableRule, UniqueRule
+
+EXPECTATION_KEYS = frozenset(
+    {"type", "kwargs", "meta", "id", "notes", "description", "severity", "rendered_content", "success_on_last_run"}
+)
+_SEVERITIES = tuple(str(severity) for severity in Severity)
+_UNIQUE = ("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
+#: Arguments whose value is an object by nature.
+_OBJECTS = ("row_condition", "json_schema")
+#: These rules read a column as text, which a timestamp has no one form of.
+_TEXT_METRICS = ("column_values.value_length", "column_values.match_", "column_values.not_match_")
+
+_NO_WHOLE = "needs all of the file at once, and cannot be put together exactly from chunks in bounded memory"
+_ORDER = "compares each row with the one before, which chunks read independently cannot"
+_TYPES = "is about the column's type, which dataset.yaml declares and the reader checks"
+_DATABASE = "asks a database, and is not a rule about the file"
+_REFUSED = {
+    "expect_column_values_to_be_increasing": _ORDER,
+    "expect_column_values_to_be_decreasing": _ORDER,
+    "expect_column_value_z_scores_to_be_less_than": _NO_WHOLE,
+    "expect_column_values_to_not_be_outliers": _NO_WHOLE,
+    "expect_column_values_to_be_of_type": _TYPES,
+    "expect_column_values_to_be_in_type_list": _TYPES,
+    "expect_column_type_to_be": _TYPES,
+    "expect_query_results_to_match_comparison": _DATABASE,
+    "expect_table_row_count_to_equal_other_table": _DATABASE,
+    "unexpected_rows_expectation": _DATABASE,
+}
+
+
+class Problem(Exception):
+    """The entry cannot become a rule."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+def read_rule(index: int, implementation: Any, entry: Mapping[str, Any], columns: Mapping[str, ColumnType]) -> Rule:
+    """The rule an entry of the suite stands for.
+
+    Args:
+        index: the entry's position.
+        implementation: Great Expectations' class for its type.
+        entry: the entry.
+        columns: the dataset's columns.
+
+    Raises:
+        Problem: with every reason found.
+    """
+    kind, kwargs = entry["type"], entry.get("kwargs") or {}
+    if kind in _REFUSED:
+        raise Problem(f"is not supported: it {_REFUSED[kind]}")
+    if reasons := [*_severity_problems(entry), *_argument_problems(implementation, kwargs, columns)]:
+        raise Problem(*reasons)
+    names = _columns(implementation, kwargs)
+    arguments = _arguments(kwargs, names, columns)
+    expectation = _expectation({**entry, "kwargs": _with_dates(kwargs, arguments)})
+    common: dict[str, Any] = {
+        "index": index,
+        "code": f"rule.{kind}",
+        "columns": names,
+        "severity": Severity(entry.get("severity") or Severity.CRITICAL),
+        "mostly": float(getattr(expectation, "mostly", 1)),
+        "message": message_for(kind, {**_defaults(expectation), **arguments}),
+        "expectation": expectation,
+    }
+    if kind in _UNIQUE:
+        if kwargs.get("row_condition"):
+            raise Problem("a row_condition on a uniqueness rule is not supported")
+        return UniqueRule(**common, ignore_row_if=getattr(expectation, "ignore_row_if", "any_value_is_missing"))
+    if isinstance(expectation, MAP_EXPECTATIONS):
+        return _row_rule(common, arguments, kwargs, columns)
+    _check_table_rule(expectation, names, columns)
+    return TableRule(**common)
+
+
+def _severity_problems(entry: Mapping[str, Any]) -> Iterator[str]:
+    severity = entry.get("severity")
+    if severity is not None and severity not in _SEVERITIES:
+        yield f"severity {severity!r} must be one of {', '.join(_SEVERITIES)}"
+
+
+def _argument_problems(
+    implementation: Any, kwargs: Mapping[str, Any], columns: Mapping[str, ColumnType]
+) -> Iterator[str]:
+    fields = implementation.__fields__
+    for name, value in kwargs.items():
+        if isinstance(value, Mapping) and name not in _OBJECTS:
+            yield f"{name}={value!r} must be a value; suite parameters are not supported"
+    for name in ("regex", "regex_list", "value_set"):
+        if name in fields and not kwargs.get(name):
+            yield f"{name} is missing or empty"
+    if "value_set" in fields and "value_set" in kwargs and not isinstance(kwargs["value_set"], list):
+        yield "value_set must be a list"
+    yield from _pattern_problems(kwargs)
+    if "min_value" in fields and kwargs.get("min_value") is None and kwargs.get("max_value") is None:
+        yield "min_value or max_value is missing"
+    for column in _columns(implementation, kwargs):
+        if column not in columns:
+            yield f"there is no column {column!r}; the dataset has {', '.join(columns)}"
+    yield from _condition_problems(kwargs.get("row_condition"), columns)
+
+
+def _pattern_problems(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    listed = kwargs.get("regex_list")
+    for pattern in [kwargs.get("regex"), *(listed if isinstance(listed, list) else [])]:
+        if isinstance(pattern, str):
+            try:
+                compile_pattern(pattern)
+            except BadPattern as problem:
+                yield f"bad regex {pattern!r}: {problem}"
+
+
+def _condition_problems(condition: Any, columns: Mapping[str, ColumnType]) -> Iterator[str]:
+    """A row condition ends up in `DataFrame.query`, which would run code: `@name` and dunder attributes are code."""
+    if isinstance(condition, Mapping):
+        column = condition.get("column")
+        if isinstance(column, Mapping) and column.get("name") not in columns:
+            yield f"row_condition: there is no column {column.get('name')!r}"
+        for inner in condition.get("conditions") or ():
+            yield from _condition_problems(inner, columns)
+        condition = condition.get("pass_through_filter")
+    if isinstance(condition, str) and ("@" in condition or "__" in condition):
+        yield "row_condition must compare columns with values, without '@' or '__'"
+
+
+def _columns(implementation: Any, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns the rule is about; names in a list it merely compares with the table's are not."""
+    names = [kwargs.get(name) for name in ("column", "column_A", "column_B") if kwargs.get(name) is not None]
+    listed = kwargs.get("column_list")
+    if "column_list" in implementation.domain_keys and isinstance(listed, list):
+        names.extend(listed)
+    return tuple(str(name) for name in names)
+
+
+def _arguments(kwargs: Mapping[str, Any], names: tuple[str, ...], columns: Mapping[str, ColumnType]) -> dict[str, Any]:
+    """The entry's own arguments, in the column's type: Great Expectations has made floats of whole numbers."""
+    if "column" not in kwargs or "column_index" in kwargs:
+        return dict(kwargs)
+    try:
+        arguments = coerce_arguments(kwargs, columns[names[0]])
+    except (ValueError, TypeError) as problem:
+        raise Problem(str(problem)) from None
+    low, high = arguments.get("min_value"), arguments.get("max_value")
+    try:
+        if low is not None and high is not None and low > high:
+            raise Problem(f"min_value {low} is greater than max_value {high}")
+    except TypeError:
+        raise Problem(f"min_value {low!r} and max_value {high!r} are of different types") from None
+    return arguments
+
+
+def _with_dates(kwargs: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry's arguments with date bounds in the one form that Great Expectations reads as the column's type."""
+    dates = {
+        name: arguments[name].isoformat()
+        for name in ("min_value", "max_value")
+        if hasattr(arguments.get(name), "isoformat")
+    }
+    return {**kwargs, **dates}
+
+
+def _expectation(entry: Mapping[str, Any]) -> Any:
+    known = {name: value for name, value in entry.items() if name in EXPECTATION_KEYS}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # older ways to write row_condition
+            return ExpectationConfiguration(**known).to_domain_obj()
+    except Exception as error:
+        details = getattr(error, "errors", None)
+        if callable(details):
+            raise Problem(*(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in details())) from None
+        raise Problem(str(error)) from None
+
+
+def _defaults(expectation: Any) -> dict[str, Any]:
+    values: dict[str, Any] = expectation.configuration.kwargs
+    return values
+
+
+def _row_rule(
+    common: dict[str, Any], arguments: dict[str, Any], kwargs: Mapping[str, Any], columns: Mapping[str, ColumnType]
+) -> RowRule:
+    expectation = common["expectation"]
+    timestamps = [name for name in common["columns"] if columns[name].name is TypeName.TIMESTAMP]
+    if timestamps and expectation.map_metric.startswith(_TEXT_METRICS):
+        raise Problem(f"{timestamps[0]} is a timestamp, which has no one form as text; use bounds, or make it text")
+    bound = with_batch(expectation)
+    needed = dependencies(bound, {"result_format": "BOOLEAN_ONLY"})
+    count = needed[f"{expectation.map_metric}.unexpected_count"]
+    if kwargs.get("row_condition") and not count.metric_domain_kwargs.get("row_condition"):
+        raise Problem("Great Expectations ignores row_condition for this type of expectation")
+    overriding = ("min_value", "max_value", "value_set") if isinstance(expectation, ColumnMapExpectation) else ()
+    taken = arguments.keys() & count.metric_value_kwargs.keys()
+    return RowRule(
+        **common,
+        arguments={name: arguments[name] for name in overriding if name in taken},
+        conditional=bool(kwargs.get("row_condition")),
+    )
+
+
+def _check_table_rule(expectation: Any, names: tuple[str, ...], columns: Mapping[str, ColumnType]) -> None:
+    needed = dependencies(with_batch(expectation), {"result_format": "BASIC"})
+    for metric in needed:
+        if metric not in PARTIALS:
+            raise Problem(
+                f"is not supported: {metric} {_NO_WHOLE}. "
+                f"Supported metrics of the whole file: {', '.join(sorted(PARTIALS))}"
+            )
+        for name in names:
+            if columns[name].name not in PARTIALS[metric].types:
+                raise Problem(f"{metric} has no meaning for a column of type {columns[name].name}")
