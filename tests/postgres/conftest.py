@@ -53,7 +53,32 @@ def server_version(server_url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def make_database(server_url: str) -> Iterator[Callable[[str | None], str]]:
+def make_role(server_url: str) -> Iterator[Callable[[], str]]:
+    """`make_role()` creates a role that may log in (password `secret`) and nothing else, and returns its name."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"sluice_test_{uuid4().hex[:12]}"
+        with connect(server_url) as connection:
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'").format(sql.Identifier(name)))
+        made.append(name)
+        return name
+
+    yield make
+    with connect(server_url) as connection:
+        for name in made:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def as_role() -> Callable[[str, str], str]:
+    """`as_role(url, role)`: the same database, as a role of `make_role`."""
+    return lambda url, role: make_conninfo(**{**conninfo_of(url), "user": role, "password": "secret"})
+
+
+# After make_role, so that at the end the databases, and with them all rights, go before the roles.
+@pytest.fixture(scope="session")
+def make_database(server_url: str, make_role: Callable[[], str]) -> Iterator[Callable[[str | None], str]]:
     """`make_database(template)` creates a database and returns its URL; None: an empty one."""
     made: list[str] = []
 

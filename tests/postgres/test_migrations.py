@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from psycopg import sql
 
 import sluice.migrations
 from sluice import schema
-from sluice.database import connect, conninfo_of, engine
+from sluice.database import connect, engine
 from sluice.errors import DatabaseError
 from sluice.migrate import ensure_ledger
 from sluice.migrations import HEAD
+
+MakeRole = Callable[[], str]
+AsRole = Callable[[str, str], str]
 
 
 def test_the_migrated_database_is_the_metadata(database_url: str) -> None:
@@ -69,33 +73,21 @@ def test_a_newer_ledger_is_not_touched(connection: psycopg.Connection[tuple[str]
         ensure_ledger(connection)
 
 
-@pytest.fixture
-def role(server_url: str, request: pytest.FixtureRequest) -> str:
-    name = f"sluice_test_role_{abs(hash(request.node.name)) % 10**8}"
-    with connect(server_url) as connection:
-        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret'").format(sql.Identifier(name)))
-    return name
-
-
-def _as_role(url: str, role: str) -> str:
-    return psycopg.conninfo.make_conninfo(**{**conninfo_of(url), "user": role, "password": "secret"})
-
-
-def test_a_role_without_rights_is_told_so(empty_database_url: str, role: str) -> None:
+def test_a_role_without_rights_is_told_so(empty_database_url: str, make_role: MakeRole, as_role: AsRole) -> None:
     with (
-        connect(_as_role(empty_database_url, role)) as connection,
+        connect(as_role(empty_database_url, make_role())) as connection,
         pytest.raises(DatabaseError, match=r"may not use or create the ledger.*docs/ledger\.md"),
     ):
         ensure_ledger(connection)
 
 
-def test_an_up_to_date_ledger_needs_no_right_to_create(database_url: str, role: str) -> None:
-    with connect(_as_role(database_url, role)) as connection, pytest.raises(DatabaseError, match="may not use"):
+def test_an_up_to_date_ledger_needs_no_right_to_create(database_url: str, make_role: MakeRole, as_role: AsRole) -> None:
+    role = make_role()
+    with connect(as_role(database_url, role)) as connection, pytest.raises(DatabaseError, match="may not use"):
         ensure_ledger(connection)
     with connect(database_url) as owner:
         owner.execute(sql.SQL("GRANT USAGE ON SCHEMA sluice TO {}").format(sql.Identifier(role)))
         owner.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA sluice TO {}").format(sql.Identifier(role)))
-    with connect(_as_role(database_url, role)) as connection:
+    with connect(as_role(database_url, role)) as connection:
         ensure_ledger(connection)
         assert connection.execute("SELECT count(*) FROM sluice.import_history").fetchone() == (0,)
