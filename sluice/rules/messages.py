@@ -31,23 +31,28 @@ def shorten(text: str) -> str:
 
 
 def range_text(arguments: Arguments) -> str:
-    """`between 1 and 100`, `at least 1`, `above 1`."""
+    """`between 1 and 100`, `at least 1`, `above 1`; nothing where there are no bounds."""
     low, high = arguments.get("min_value"), arguments.get("max_value")
     strict_low, strict_high = arguments.get("strict_min"), arguments.get("strict_max")
     if low is not None and high is not None and not strict_low and not strict_high:
-        return f"between {low} and {high}"
+        return f"between {shown(low)} and {shown(high)}"
     parts = []
     if low is not None:
-        parts.append(f"{'above' if strict_low else 'at least'} {low}")
+        parts.append(f"{'above' if strict_low else 'at least'} {shown(low)}")
     if high is not None:
-        parts.append(f"{'below' if strict_high else 'at most'} {high}")
+        parts.append(f"{'below' if strict_high else 'at most'} {shown(high)}")
     return " and ".join(parts)
+
+
+def shown(value: Any) -> str:
+    """A bound as a person writes it: Great Expectations stores 1 as 1.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _set_text(values: Any, what: str) -> str:
     values = list(values or ())
     if len(values) <= _SPELLED_OUT:
-        return ", ".join(map(str, values))
+        return ", ".join(map(shown, values))
     return f"{len(values)} {what}"
 
 
@@ -73,7 +78,7 @@ _TEMPLATES: dict[str, str | Callable[[Arguments], str]] = {
     "expect_column_values_to_match_regex_list": _regex_list,
     "expect_column_values_to_not_match_regex_list": lambda a: f"matches one of {len(a['regex_list'])} patterns",
     "expect_column_value_lengths_to_be_between": lambda a: f"length is not {range_text(a)}",
-    "expect_column_value_lengths_to_equal": "length is not {value}",
+    "expect_column_value_lengths_to_equal": lambda a: f"length is not {shown(a['value'])}",
     "expect_column_values_to_be_in_set": lambda a: f"is not one of {_set_text(a['value_set'], 'allowed values')}",
     "expect_column_values_to_not_be_in_set": lambda a: f"is one of {_set_text(a['value_set'], 'forbidden values')}",
     "expect_column_values_to_be_between": lambda a: f"is not {range_text(a)}",
@@ -84,7 +89,7 @@ _TEMPLATES: dict[str, str | Callable[[Arguments], str]] = {
     "expect_column_pair_values_to_be_equal": "are not equal",
     "expect_column_pair_values_a_to_be_greater_than_b": _greater,
     "expect_column_pair_values_to_be_in_set": lambda a: f"is none of {len(a['value_pairs_set'] or ())} allowed pairs",
-    "expect_multicolumn_sum_to_equal": "do not add up to {sum_total}",
+    "expect_multicolumn_sum_to_equal": lambda a: f"do not add up to {shown(a['sum_total'])}",
     "expect_multicolumn_values_to_be_equal": "are not equal",
     "expect_select_column_values_to_be_unique_within_record": "are not all different",
     "expect_column_values_to_be_unique": "is not unique",

@@ -16,7 +16,7 @@ from sluice.rules.gx import (
     great_expectations,
     with_batch,
 )
-from sluice.rules.messages import range_text, shorten
+from sluice.rules.messages import range_text, shorten, shown
 from sluice.rules.metrics import PARTIALS, SAMPLE, Subject
 from sluice.rules.values import FailedRule, Rule, Suite, SuiteResult, TableRule
 
@@ -113,13 +113,16 @@ def _failure(rule: Rule, verdict: Any) -> FailedRule:
 
 def _table_message(rule: TableRule, result: Mapping[str, Any]) -> str:
     kwargs = rule.expectation.configuration.kwargs
-    what = rule.code.removeprefix("rule.expect_").replace("_", " ")
-    wanted = range_text(kwargs) or kwargs.get("value")
+    subject, _, what = rule.code.removeprefix("rule.expect_").replace("_", " ").partition(" to ")
     observed = result.get("observed_value")
     if observed is None:
         lists = ((name, result.get(f"partial_{name}_list")) for name in ("unexpected", "missing"))
-        observed = "; ".join(f"{name} {', '.join(map(str, found))}" for name, found in lists if found) or "nothing"
-    return f"{what}{f' ({wanted})' if wanted is not None else ''}: observed {observed}"
+        observed = "; ".join(f"{name}: {', '.join(map(str, found))}" for name, found in lists if found) or "no value"
+    if what == "be between":
+        what = f"be {range_text(kwargs)}"
+    elif kwargs.get("value") is not None:
+        what = f"{what} {shown(kwargs['value'])}"
+    return f"{subject} is expected to {what}; found {observed}"
 
 
 def _document(suite: Suite, verdicts: list[Any]) -> dict[str, Any]:
