@@ -104,7 +104,7 @@ def test_the_same_content_is_refused_with_a_sentence_that_helps(connection: Conn
     ledger.finish(connection, claimed.import_id, 1, Status.COMPLETED_WITH_REJECTS, "done")
     with pytest.raises(AlreadyImported) as refused:
         ledger.claim(connection, CLAIM)
-    assert refused.value.import_id == claimed.import_id
+    assert refused.value.imported_as == claimed.import_id
     assert f"already imported into public.customers as #{claimed.import_id} on 20" in str(refused.value)
     assert "10,000 records, 9,800 rows written, 200 rejected. Use --force" in str(refused.value)
 
@@ -124,7 +124,7 @@ def test_force_imports_a_complete_one_again_and_resumes_an_unfinished_one(connec
     assert (again.import_id, again.attempt, again.resumed) == (forced.import_id, 2, True)
     with pytest.raises(AlreadyImported) as refused:
         ledger.claim(connection, CLAIM)
-    assert refused.value.import_id == first.import_id
+    assert refused.value.imported_as == first.import_id
 
 
 def test_an_undone_import_leaves_its_content_free(connection: Connection) -> None:
@@ -226,7 +226,7 @@ def _import_once(url: str, start: Any, answers: Any) -> None:
                 ledger.finish(connection, claimed.import_id, claimed.attempt, Status.COMPLETED, "")
                 answers.put(("imported", claimed.import_id))
         except SluiceError as error:
-            answers.put((type(error).__name__, getattr(error, "import_id", None)))
+            answers.put((type(error).__name__, getattr(error, "imported_as", None)))
 
 
 def test_of_processes_that_import_the_same_file_one_does_and_the_others_are_told(database_url: str) -> None:
