@@ -329,6 +329,6 @@ def _key_problems(tree: Mapping[str, Any], columns: _Columns) -> Iterator[tuple[
         yield ("key",), "modes insert and overwrite need a key; append and replace do without"
     for place, name in enumerate(key):
         if name not in names:
-            yield ("key", place), f"{name!r} is not a column; columns: {', '.join(names)}"
+            yield ("key", place), f"{name!r} is not a column; columns: {', '.join(dict.fromkeys(names))}"
         elif name in key[:place]:
             yield ("key", place), f"{name!r} stands in the key twice"

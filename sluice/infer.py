@@ -27,6 +27,8 @@ _DOUBLE_DIGITS = 15
 #: Words that mean true and false and nothing else. yes and no are believed together only: NO is also Norway.
 _TRUE_FALSE, _YES_NO = frozenset({"true", "false"}), frozenset({"yes", "no"})
 
+_FEW = 100
+
 _CONVERTERS: dict[TypeName, Converter] = {
     TypeName.DATE: lambda values: to_date(values, None),
     TypeName.TIMESTAMP: lambda values: to_timestamp(values, None),
@@ -54,7 +56,12 @@ class _Evidence:
     words: frozenset[str] = frozenset()
 
     def update(self, values: pa.StringArray) -> None:
-        values = _filled(values) if self.open else values.slice(0, 0)
+        """Take in some values. The first few rule out most readings, so they go first."""
+        self._narrow(_filled(values.slice(0, _FEW)))
+        if self.open and len(values) > _FEW:
+            self._narrow(_filled(values))
+
+    def _narrow(self, values: pa.StringArray) -> None:
         if len(values) == 0:
             return
         self.seen = True
@@ -95,9 +102,6 @@ class _Evidence:
         return ColumnType(TypeName.NUMERIC, precision, self.fraction) if precision <= MAX_PRECISION else None
 
     def _add_words(self, values: pa.StringArray) -> bool:
-        distinct = pc.unique(pc.ascii_lower(values.slice(0, 1)))  # most columns are settled by one value
-        if not set(distinct.to_pylist()) <= _TRUE_FALSE | _YES_NO:
-            return False
         words = frozenset(pc.unique(pc.ascii_lower(values)).to_pylist())
         self.words |= words
         return words <= _TRUE_FALSE | _YES_NO
