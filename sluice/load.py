@@ -1,0 +1,220 @@
+"""A chunk's good rows into a table, within the caller's transaction.
+
+The fast path is one COPY straight into the table, inside a savepoint. Only when the database refuses a row (a key
+that is taken, a constraint, a trigger) is the chunk copied into a temporary table instead and settled row-exactly
+(`sluice.settle`). Sequence of a chunk, all in one transaction::
+
+    with conn.transaction():
+        ledger.fence(...)
+        outcome = load_chunk(conn, plan, routed, encode(plan, routed))
+        ledger.save_rejects(...); ledger.record_chunk(...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import LiteralString
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from sluice.encode import CopyData, encode_table, with_lineage
+from sluice.exactly import Connection, refusals, run_exactly
+from sluice.loadplan import LoadPlan, Outcome
+from sluice.refusals import (
+    DISCARDED,
+    Refusal,
+    RowError,
+    constraint_columns,
+    duplicate,
+    errors_table,
+    explain,
+    is_row_error,
+    value_of,
+)
+from sluice.route import Routed
+from sluice.settle import list_columns, loaded_columns, settle, taken
+
+__all__ = ["LoadPlan", "Outcome", "encode", "load_chunk"]
+
+_SCRATCH = sql.Identifier("pg_temp", "sluice_scratch")
+_TEXTS = sql.Identifier("pg_temp", "sluice_texts")
+
+
+class _Discarded(psycopg.DatabaseError):
+    """COPY reported fewer rows than it was sent: a trigger swallowed some."""
+
+    sqlstate = DISCARDED
+
+
+def encode(plan: LoadPlan, routed: Routed) -> CopyData:
+    """The chunk as bytes for `load_chunk`; touches no connection, so another thread may do it ahead of time."""
+    if plan.lineage or plan.remembers:
+        return encode_table(with_lineage(routed.good, plan.import_id, routed.lines))
+    return encode_table(routed.good)
+
+
+def load_chunk(
+    conn: Connection,
+    plan: LoadPlan,
+    routed: Routed,
+    data: CopyData | None = None,
+    *,
+    optimistic: bool = True,
+) -> Outcome:
+    """Load a chunk's good rows by the plan's mode; every row ends as exactly one of `Outcome`'s kinds.
+
+    Must run inside a transaction of the caller's, chunks of one import in file order. Afterwards all deferred
+    constraints are immediate for the rest of that transaction.
+
+    Args:
+        data: what `encode` returned for the same plan and chunk; encoded here if not given.
+        optimistic: try the fast path first. Pass False after a chunk whose outcome says `collided`: an import
+            that overwrites a table collides in nearly every chunk, and each vain try sends the chunk twice.
+
+    Raises:
+        psycopg.Error: whatever is not about a row, unchanged.
+    """
+    if routed.good.num_rows == 0:
+        return Outcome()
+    conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    data = data or encode(plan, routed)
+    if optimistic and not plan.remembers:
+        try:
+            _copy(conn, plan.table, loaded_columns(plan), data)
+        except psycopg.Error as error:
+            if not is_row_error(error.sqlstate):
+                raise
+        else:
+            return Outcome(loaded=data.rows)
+    if not (plan.lineage or plan.remembers):
+        data = encode_table(with_lineage(routed.good, plan.import_id, routed.lines))
+    return _load_exactly(conn, plan, routed, data)
+
+
+def _load_exactly(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyData) -> Outcome:
+    unreadable = _fill_scratch(conn, plan, data)
+    kinds = settle(conn, plan, _SCRATCH)
+    refused = unreadable + list(refusals(conn))
+    columns = constraint_columns(conn, plan)
+    errors = [explain(refusal, plan, columns) for refusal in refused]
+    if plan.keyed:
+        errors += [duplicate(row.line, plan, row.first_line) for row in taken(conn)]
+    conn.execute(sql.SQL("DROP TABLE {}").format(_SCRATCH))
+    return replace(
+        _reject(plan, routed, errors),
+        loaded=kinds.get("loaded", 0),
+        updated=kinds.get("updated", 0),
+        unchanged=kinds.get("unchanged", 0),
+        skipped=kinds.get("skipped", 0),
+        collided=kinds.get("loaded", 0) < routed.good.num_rows,
+    )
+
+
+def _copy(conn: Connection, table: sql.Identifier, columns: Iterable[str], data: CopyData) -> None:
+    """COPY in a savepoint; raises if not every row arrived."""
+    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(table, list_columns(tuple(columns)), data.options)
+    with conn.transaction(), conn.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            copy.write(data.data)
+        if cursor.rowcount != data.rows:
+            raise _Discarded(f"{data.rows - cursor.rowcount} rows were discarded by a trigger")
+
+
+def _fill_scratch(conn: Connection, plan: LoadPlan, data: CopyData) -> list[Refusal]:
+    """The chunk in a temporary table with the target's types and none of its constraints.
+
+    Returns:
+        The rows that the types refuse: they are not in it.
+    """
+    conn.execute(
+        sql.SQL(
+            "DROP TABLE IF EXISTS {scratch}; CREATE TEMPORARY TABLE sluice_scratch ON COMMIT DROP AS"
+            " SELECT {columns}, NULL::bigint AS _import_id, NULL::bigint AS _line FROM {target} WITH NO DATA"
+        ).format(scratch=_SCRATCH, columns=list_columns(plan.columns), target=plan.table)
+    )
+    columns = (*plan.columns, "_import_id", "_line")
+    try:
+        _copy(conn, _SCRATCH, columns, data)
+    except psycopg.Error as error:
+        if not is_row_error(error.sqlstate):
+            raise
+    else:
+        return []
+    texts = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in plan.columns)
+    conn.execute(
+        sql.SQL(
+            "DROP TABLE IF EXISTS {table};"
+            " CREATE TEMPORARY TABLE sluice_texts ({texts}, _import_id bigint, _line bigint) ON COMMIT DROP"
+        ).format(table=_TEXTS, texts=texts)
+    )
+    _copy(conn, _TEXTS, columns, data)
+    step, source, locate = _cast(conn, plan)
+    run_exactly(conn, step, source, locate=locate)
+    unreadable = list(refusals(conn))
+    conn.execute(sql.SQL("DROP TABLE {}").format(_TEXTS))
+    return unreadable
+
+
+def _cast(conn: Connection, plan: LoadPlan) -> tuple[sql.Composable, sql.Identifier, sql.Composable]:
+    """`run_exactly`'s arguments to bring text into the scratch table, as the types' own input would."""
+    types = _base_types(conn)
+    values = [sql.SQL("s.{}::{}").format(sql.Identifier(name), sql.SQL(types[name])) for name in plan.columns]
+    move = sql.SQL("INSERT INTO {scratch} ({columns}) SELECT {values} FROM {texts} s WHERE s._line {which};")
+    names = {"scratch": _SCRATCH, "texts": _TEXTS}
+    every = move.format(
+        columns=list_columns((*plan.columns, "_import_id", "_line")),
+        values=sql.SQL(", ").join([*values, sql.SQL("s._import_id, s._line")]),
+        which=sql.SQL("BETWEEN work.low AND work.high"),
+        **names,
+    )
+    # An error of a type's input names no column: try them one by one, and undo that.
+    each = [
+        sql.SQL("work.column_name := {};").format(sql.Literal(name))
+        + move.format(columns=sql.Identifier(name), values=value, which=sql.SQL("= work.low"), **names)
+        for name, value in zip(plan.columns, values, strict=True)
+    ]
+    locate = sql.SQL(
+        "BEGIN {} work.column_name := ''; RAISE EXCEPTION 'undo'; EXCEPTION WHEN OTHERS THEN NULL; END;"
+    ).format(sql.SQL("\n").join(each))
+    return every, _TEXTS, locate
+
+
+def _base_types(conn: Connection) -> dict[str, LiteralString]:
+    """The type each scratch column is cast to: without length (an explicit cast to varchar(3) would cut the text
+    silently, the assignment that follows refuses it), and the base type of a domain for the same reason."""
+    rows = conn.execute(
+        sql.SQL(
+            """
+            WITH RECURSIVE base AS (
+                SELECT a.attname, a.atttypid AS type FROM pg_catalog.pg_attribute a
+                WHERE a.attrelid = {}::regclass AND a.attnum > 0
+                UNION ALL
+                SELECT b.attname, y.typbasetype FROM base b JOIN pg_catalog.pg_type y ON y.oid = b.type
+                WHERE y.typtype = 'd'
+            )
+            SELECT b.attname, pg_catalog.format_type(b.type, -1) FROM base b
+            JOIN pg_catalog.pg_type y ON y.oid = b.type WHERE y.typtype <> 'd'
+            """
+        ).format(sql.Literal(_SCRATCH.as_string(conn)))
+    ).fetchall()
+    return dict(rows)
+
+
+def _reject(plan: LoadPlan, routed: Routed, errors: list[RowError]) -> Outcome:
+    errors = sorted(errors, key=lambda error: error.line)
+    positions = np.searchsorted(routed.lines.to_numpy(), [error.line for error in errors]).tolist()
+    values = [
+        value_of(plan, error.column, partial(_text, routed.good, position))
+        for position, error in zip(positions, errors, strict=True)
+    ]
+    return Outcome(rejected=[routed.good_row(position) for position in positions], errors=errors_table(errors, values))
+
+
+def _text(good: pa.Table, position: int, name: str) -> str | None:
+    text: str | None = good.column(name)[position].cast(pa.string()).as_py()
+    return text

@@ -1,0 +1,76 @@
+"""Arrow -> COPY bytes, without a server; that PostgreSQL reads them back is in tests/postgres/test_load_types.py."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.encode import encode_table, with_lineage
+
+
+def encoded(*values: object, kind: pa.DataType) -> str:
+    return bytes(encode_table(pa.table({"x": pa.array(values, kind)})).data).decode()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([None, ""], pa.string(), '\n""\n'),
+        (['say "hi"', "a,b", "\\.", "\\N"], pa.string(), '"say ""hi"""\n"a,b"\n"\\."\n"\\N"\n'),
+        (["x", None], pa.string_view(), '"x"\n\n'),
+        ([dt.date(1, 1, 1), dt.date(9999, 12, 31)], pa.date32(), "0001-01-01\n9999-12-31\n"),
+        ([Decimal("1.10"), Decimal("-0.01")], pa.decimal128(38, 2), "1.10\n-0.01\n"),
+        ([True, False, None], pa.bool_(), "true\nfalse\n\n"),
+        ([dt.datetime(2020, 1, 1)], pa.timestamp("us", "UTC"), "2020-01-01 00:00:00.000000Z\n"),
+        # Amsterdam was 19 min 32 s ahead of Greenwich until 1937.
+        ([dt.datetime(1900, 1, 1)], pa.timestamp("us", "Europe/Amsterdam"), "1900-01-01 00:00:00.000000Z\n"),
+    ],
+)
+def test_values_are_written_as_postgresql_reads_them(values: list[object], kind: pa.DataType, expected: str) -> None:
+    assert encoded(*values, kind=kind) == expected
+
+
+def test_lineage_comes_last() -> None:
+    table = with_lineage(pa.table({"x": ["a", "b"]}), 7, pa.array([2, 5], pa.int64()))
+
+    data = encode_table(table)
+
+    assert bytes(data.data) == b'"a",7,2\n"b",7,5\n'
+    assert data.rows == 2
+    assert not data.text
+
+
+def test_a_line_that_older_servers_take_for_the_end_of_data_goes_as_text() -> None:
+    data = encode_table(pa.table({"x": ["a\n\\.\nb", None, "\t\r\\"], "n": [1, None, 3]}))
+
+    assert data.text
+    assert bytes(data.data) == b"a\\n\\\\.\\nb\t1\n\\N\t\\N\n\\t\\r\\\\\t3\n"
+
+
+def test_no_rows_are_no_bytes() -> None:
+    assert bytes(encode_table(pa.table({"x": pa.array([], pa.string())})).data) == b""
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1))
+def test_any_text_survives(rows: list[tuple[str, str]]) -> None:
+    data = encode_table(pa.table({"a": [a for a, _ in rows], "b": [b for _, b in rows]}))
+
+    text = bytes(data.data).decode()
+    if data.text:
+        back = [tuple(map(_unescape, line.split("\t"))) for line in text.split("\n")[:-1]]
+    else:
+        back = [tuple(row) for row in csv.reader(io.StringIO(text, newline=""))]
+    assert back == rows
+
+
+def _unescape(text: str) -> str:
+    letters = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
+    parts = iter(text)
+    return "".join(letters[next(parts)] if letter == "\\" else letter for letter in parts)
