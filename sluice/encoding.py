@@ -246,17 +246,24 @@ class _Transcoder:
 
 
 def to_source_bytes(text: bytes, encoding: str) -> bytes:
-    """The source's own bytes of whole lines of decoded text, undecodable bytes included.
+    """The source's own bytes of decoded text, undecodable bytes included. A character cut in two at the text's end
+        (of a record too long to be kept whole) is left out.
 
-    Exact for UTF-8, UTF-16, UTF-32 and every one-byte encoding. The East Asian encodings that know two codes for
+        Exact for UTF-8, UTF-16, UTF-32 and every one-byte encoding. The East Asian encodings that know two codes for
     some characters (cp932, Big5, JIS X 0213, Johab) get the codec's preferred one.
 
-    Raises:
-        ValueError: for bytes that no decoder of this module produces.
+        Raises:
+            ValueError: for bytes that no decoder of this module produces.
     """
     if encoding == "utf-8":
         return bytes(text)
-    pieces = _ESCAPED.split(bytes(text).decode("utf-8", "surrogatepass"))
+    try:
+        decoded = bytes(text).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        if error.start < len(text) - 3:
+            raise
+        decoded = bytes(text[: error.start]).decode("utf-8", "surrogatepass")
+    pieces = _ESCAPED.split(decoded)
     return b"".join(
         bytes(ord(char) - 0xDC00 for char in piece) if index % 2 else piece.encode(encoding)
         for index, piece in enumerate(pieces)
