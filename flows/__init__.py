@@ -1,0 +1,1 @@
+"""The stories an operator runs: the order of steps, nothing else."""

@@ -131,3 +131,33 @@ def category_of(code: str) -> Category:
     if prefix == "rule":
         return RULE_CATEGORIES.get(rest, Category.OTHER)
     return CODES[code].category
+
+
+def documentation() -> str:
+    """`docs/error-codes.md`, whole."""
+    lines = [
+        "# Error codes",
+        "",
+        "Every reason a row can be rejected for. A rejected row stands in `sluice.rejected_rows` with its exact bytes, and",
+        "has one row in `sluice.row_errors` for every reason. This page is generated (`python -m sluice.codes`).",
+        "",
+        "| code | category | meaning | what to do |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{c.code}` | {c.category} | {c.title}: {c.description} | {c.remedy} |" for c in CODES.values()]
+    lines += [
+        "",
+        "## Rules: `rule.<expectation type>`",
+        "",
+        "A row that breaks an expectation of the dataset's suite is rejected under the expectation's own name, for example",
+        "`rule.expect_column_values_to_match_regex`. The category is `other` but for these:",
+        "",
+        "| code | category |",
+        "|---|---|",
+    ]
+    lines += [f"| `rule.{name}` | {category} |" for name, category in RULE_CATEGORIES.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(documentation(), end="")  # noqa: T201 - this is the command's output

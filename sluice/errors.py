@@ -36,6 +36,8 @@ class SluiceError(Exception):
     """
 
     exit_status = 1
+    #: The import that failed with it, once there is one in the ledger.
+    import_id: int | None = None
 
     def __init__(
         self,
@@ -108,12 +110,12 @@ class DatabaseError(TerminalError):
 class AlreadyImported(TerminalError):
     """This file was already imported.
 
-    `import_id` is the import that holds its rows.
+    `imported_as` is the number of the import that holds its rows.
     """
 
     def __init__(self, message: str | None = None, *, import_id: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.import_id = import_id
+        self.imported_as = import_id
 
 
 class TableBusy(TerminalError):

@@ -1,0 +1,58 @@
+"""Run the flow `import-file` in this process, for the command line."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from sluice.importer import OnProgress
+from sluice.model import Report
+from sluice.request import Request
+from sluice.settings import Settings
+
+
+def run_import_file(request: Request, on_progress: OnProgress, resume: int | None = None) -> Report:
+    """Run it against the Prefect server of the environment, or a temporary one where none answers.
+
+    Raises:
+        SluiceError: the import failed.
+    """
+    _settle_environment()
+    from flows.import_file import import_file
+    from tasks.progress import listening
+
+    with listening(on_progress):
+        state: Any = import_file(**_parameters(request), resume=resume or 0, return_state=True)
+    if isinstance(state.data, BaseException):
+        raise state.data
+    report: Report = state.data if isinstance(state.data, Report) else state.result()
+    return report
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    return {name: list(value) if name == "null" else value for name, value in request.to_dict().items()}
+
+
+def _settle_environment() -> None:
+    """Before Prefect is imported: its data under SLUICE_HOME unless told otherwise, no telemetry, a quiet console,
+    and a temporary server (which stores runs in the same place) if the configured one does not answer."""
+    os.environ.setdefault("PREFECT_HOME", str(Settings.from_environment().home / "prefect"))
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "40")  # the report and the bar say it better
+    from prefect.settings import PREFECT_API_URL
+
+    address = urlsplit(PREFECT_API_URL.value() or "")
+    if address.hostname is None or not _answers(address.hostname, address.port or 443):
+        os.environ["PREFECT_API_URL"] = ""
+        os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=0.5):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,356 @@
+"""One import from beginning to end: settle its form, claim it, load its windows, finish it.
+
+    with opened(request, settings) as running:
+        for window in running.windows:
+            running.load(window)
+        report = running.finish()
+
+Leaving the block with an exception marks the import failed (or cancelled, on an interrupt). What it committed is
+kept, and the same call again goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+
+from sluice import history, ledger
+from sluice.chunks import CHUNK_BYTES, Cutter, windows
+from sluice import claim as claims
+from sluice.claim import Claim, Claimed, table_lock
+from sluice.database import connect, database_url, translated
+from sluice.errors import ImportCancelled, SluiceError, SourceError, Superseded, TerminalError
+from sluice.finish import finish_import
+from sluice.load import LoadPlan, load_chunk
+from sluice.migrate import ensure_ledger
+from sluice.model import Chunk, Commit, Counts, Report, Status
+from sluice.prefetch import prefetched
+from sluice.prepare import recipe_for, with_types
+from sluice.publish import create_staging, staging_plan
+from sluice.recipe import Recipe
+from sluice.rejects import save_rejects, save_unique_values
+from sluice.reporting import export_rejects, report_of
+from sluice.request import Request
+from sluice.route import count_codes
+from sluice.settings import Settings
+from sluice.source import Snapshot, snapshot
+from sluice.target import TargetPlan, ensure_target
+from sluice.thresholds import check_threshold
+from sluice.workbench import Prepared, Workbench
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import is: bytes of text and records that are committed (in a dry run: judged)."""
+
+    import_id: int
+    bytes_done: int
+    bytes_total: int
+    counts: Counts
+
+
+OnProgress = Callable[[Progress], object]
+
+
+class Import:
+    """An import that has been claimed by this process. Made by `opened`."""
+
+    def __init__(
+        self,
+        request: Request,
+        settings: Settings,
+        recipe: Recipe,
+        snap: Snapshot,
+        chunks: list[Chunk],
+        connection: Connection,
+        target: TargetPlan,
+        claimed: Claimed,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.request, self.recipe, self.claimed, self.chunks, self.target = request, recipe, claimed, chunks, target
+        self._settings, self._snapshot, self._connection = settings, snap, connection
+        self._on_progress = on_progress
+        self._counts = ledger.totals(connection, claimed.import_id).counts
+        self._done = {done.byte_start for done in claimed.done}
+        self._bytes_done = sum(done.byte_end - done.byte_start for done in claimed.done)
+        self._text_lines = sum(chunk.lines for chunk in chunks)
+        self._optimistic = True
+        dataset = recipe.dataset
+        self.plan = LoadPlan(
+            import_id=claimed.import_id,
+            into=dataset.table,
+            columns=target.columns,
+            key=target.key,
+            key_constraints=target.key_constraints,
+            mode=dataset.mode,
+            on_duplicate=dataset.on_duplicate,
+            lineage=target.lineage,
+        )
+        self._chunk_plan = self.plan
+        if dataset.commit is Commit.ATOMIC:
+            self._chunk_plan = staging_plan(self.plan)
+
+    @property
+    def import_id(self) -> int:
+        return self.claimed.import_id
+
+    @property
+    def windows(self) -> list[tuple[Chunk, ...]]:
+        """The chunks that are not committed yet, in the file's order and in groups of some seconds of work."""
+        return list(windows(chunk for chunk in self.chunks if chunk.byte_start not in self._done))
+
+    def load(self, window: tuple[Chunk, ...]) -> Counts:
+        """Load a window's chunks, each in a transaction of its own; those that are committed are passed over, so
+        that a window can be tried again. Returns the counts of the whole import so far.
+
+        Raises:
+            ThresholdExceeded, RuleError, SourceError, DatabaseError, Superseded, ImportCancelled: terminal.
+            DatabaseUnavailable: the connection was lost; try the window again.
+        """
+        pending = [chunk for chunk in window if chunk.byte_start not in self._done]
+        bench = Workbench(self.recipe, self._snapshot.text, self._snapshot.read)
+        with prefetched(bench.prepare(chunk, self._chunk_plan) for chunk in pending) as prepared:
+            for item in prepared:
+                with translated():
+                    self._load_chunk(item)
+        return self._counts
+
+    def _load_chunk(self, prepared: Prepared) -> None:
+        begun = time.perf_counter()
+        routed, chunk, connection = prepared.routed, prepared.routed.chunk, self._connection
+        with connection.transaction():
+            ledger.fence(connection, self.import_id, self.claimed.attempt)
+            outcome = load_chunk(connection, self._chunk_plan, routed, prepared.data, optimistic=self._optimistic)
+            errors = pa.concat_tables([routed.errors, outcome.errors])
+            save_rejects(connection, self.import_id, [*routed.rejected, *outcome.rejected], errors)
+            if routed.unique_values is not None:
+                save_unique_values(connection, self.import_id, routed.unique_values)
+            counts = Counts(
+                records=routed.records,
+                loaded=outcome.loaded,
+                updated=outcome.updated,
+                unchanged=outcome.unchanged,
+                skipped=outcome.skipped,
+                rejected=len(routed.rejected) + len(outcome.rejected),
+                blank_lines=routed.blank_lines,
+            )
+            ledger.record_chunk(
+                connection,
+                self.import_id,
+                self.claimed.attempt,
+                chunk,
+                counts,
+                errors=count_codes(errors),
+                warnings=routed.warnings,
+                metrics=routed.metrics,
+                seconds=prepared.seconds + time.perf_counter() - begun,
+            )
+        self._optimistic = not outcome.collided
+        self._done.add(chunk.byte_start)
+        self._counts += counts
+        self._bytes_done += chunk.size
+        self._report_progress()
+        # The text has at least as many lines as records, so this never stops an import that would have passed.
+        check_threshold(self.recipe.dataset.max_rejects, self._counts.rejected, records=self._text_lines)
+
+    def _report_progress(self) -> None:
+        if self._on_progress is not None:
+            total = sum(chunk.size for chunk in self.chunks)
+            self._on_progress(Progress(self.import_id, self._bytes_done, total, self._counts))
+
+    def finish(self) -> Report:
+        """Judge the file as a whole, publish what was staged, check the identity, and close the ledger's row.
+
+        Raises:
+            ExpectationFailed, ThresholdExceeded, IdentityMismatch: the import is failed, as its commit mode says.
+        """
+        with translated():
+            finish_import(self._connection, self.recipe, self.plan, self.claimed, self.chunks, self._snapshot.read)
+            report = report_of(self._connection, self.import_id)
+            if not self.request.dry_run:
+                return report
+            message = "Dry run: nothing was loaded."
+            if report.rejected:
+                path = export_rejects(self._connection, self.import_id, self._settings.home / "reports")
+                message += f" All rejected rows: {path}"
+            return replace(report, import_id=None, message=message)
+
+    def failed(self, error: BaseException) -> None:
+        """Write into the ledger how the import ended; best effort, the error itself is on its way already."""
+        cancelled = isinstance(error, ImportCancelled) or not isinstance(error, Exception)
+        status = Status.CANCELLED if cancelled else Status.FAILED
+        message = str(error) or type(error).__name__
+        if isinstance(error, SluiceError):
+            error.import_id = None if self.request.dry_run else self.import_id
+        if isinstance(error, Superseded) or self.request.dry_run:
+            return
+        with suppress(SluiceError, psycopg.Error), ExitStack() as stack:
+            connection = self._connection
+            if connection.closed or connection.broken or connection.info.transaction_status.name != "IDLE":
+                connection = connect(database_url(self._settings))
+                stack.callback(connection.close)
+            ledger.fail(connection, self.import_id, self.claimed.attempt, status, message)
+
+
+@contextmanager
+def opened(
+    request: Request,
+    settings: Settings,
+    *,
+    on_progress: OnProgress | None = None,
+    flow_run_id: str | None = None,
+    started_by: str | None = None,
+    resume: int | None = None,
+) -> Iterator[Import]:
+    """Settle everything that can be settled before the first row, claim the import, and hold its table.
+
+    The file is read through once here: its fingerprint, its text and its chunks come from the same pass. `resume`
+    is the number of an import to go on with; without it, an unfinished import of the same content is found.
+
+    Raises:
+        UsageError, DatasetError, SuiteError, SourceError, HeaderError, TargetError: something does not fit.
+        AlreadyImported: this content is in the table. TableBusy: another import is writing to it.
+        DatabaseError, DatabaseUnavailable: no usable database.
+    """
+    recipe = recipe_for(request, settings)
+    with ExitStack() as stack:
+        connection = connect(database_url(settings))
+        stack.callback(connection.close)
+        ensure_ledger(connection)
+        cutter = Cutter(recipe.dialect, start=recipe.data_start, first_line=recipe.first_line)
+        chunks: list[Chunk] = []
+        snap = stack.enter_context(
+            snapshot(
+                request.source,
+                recipe.dialect.encoding,
+                settings.home / "spool",
+                on_block=lambda block: chunks.extend(cutter.feed(block)),
+                begins_with=recipe.begins_with,
+            )
+        )
+        chunks += cutter.finish()
+        if recipe.untyped:
+            recipe = with_types(recipe, request, snap, chunks)
+        table = recipe.dataset.table
+        stack.enter_context(table_lock(connection, table, wait=request.wait))
+        if request.dry_run:
+            stack.enter_context(connection.transaction(force_rollback=True))
+        target = ensure_target(connection, recipe.dataset)
+        wanted = _claim(request, recipe, snap, flow_run_id, started_by)
+        claimed = claims.claim(connection, wanted) if resume is None else _resumed(connection, wanted, resume)
+        _check_cuts(claimed, chunks)
+        running = Import(request, settings, recipe, snap, chunks, connection, target, claimed, on_progress)
+        if recipe.dataset.commit is Commit.ATOMIC and not claimed.resumed:
+            create_staging(connection, running.plan)
+        try:
+            yield running
+        except BaseException as error:
+            running.failed(error)
+            raise
+
+
+def _claim(request: Request, recipe: Recipe, snap: Snapshot, flow_run_id: str | None, started_by: str | None) -> Claim:
+    return Claim(
+        dataset=request.dataset,
+        table=recipe.dataset.table,
+        source=snap.uri,
+        sha256=snap.sha256,
+        size=snap.size,
+        fingerprint=recipe.fingerprint(snap.sha256),
+        options=request.to_dict() | {"source": snap.uri},
+        dialect=asdict(recipe.dialect),
+        plan={**recipe.plan_dict(), "chunk_bytes": CHUNK_BYTES},
+        bytes_total=snap.text_size,
+        flow_run_id=flow_run_id,
+        started_by=started_by,
+        force=request.force or request.dry_run,
+    )
+
+
+def _resumed(connection: Connection, wanted: Claim, import_id: int) -> Claimed:
+    """Go on with an import by its number, if what was found now is what it was begun with."""
+    row = history.get(connection, import_id)
+    if row.sha256 != wanted.sha256:
+        raise SourceError(
+            f"{row.source} is not the file any more that import #{import_id} was begun with.",
+            hint=f"Bring back that file; or undo the import (`sluice undo {import_id}`) and import the new one.",
+        )
+    if row.fingerprint != wanted.fingerprint:
+        raise TerminalError(
+            f"The dataset {row.dataset} was changed since import #{import_id} began, so its rows would not be alike.",
+            hint=f"Bring back the old definition; or undo the import (`sluice undo {import_id}`) and import again.",
+        )
+    return claims.resume(connection, import_id)
+
+
+def _check_cuts(claimed: Claimed, chunks: list[Chunk]) -> None:
+    """A resumed import must cut the text where its first attempt did."""
+    cuts = {(chunk.byte_start, chunk.byte_end) for chunk in chunks}
+    if any((done.byte_start, done.byte_end) not in cuts for done in claimed.done):
+        raise TerminalError(
+            f"Import #{claimed.import_id} was begun by a version of Sluice that cuts files elsewhere.",
+            hint=f"Resume it with that version, or undo it (`sluice undo {claimed.import_id}`) and import again.",
+        )
+
+
+def import_file(
+    source: str,
+    *,
+    dataset: str | None = None,
+    table: str | None = None,
+    database_url: str | None = None,
+    progress: OnProgress | None = None,
+    **options: Any,
+) -> Report:
+    """Import one file with the engine alone; no run is recorded in Prefect.
+
+    Args:
+        source: path or URI.
+        dataset, table: exactly one of the two.
+        database_url: where not SLUICE_DATABASE_URL (or the embedded server) is meant.
+        progress: called after every chunk.
+        options: as on the command line, with underscores: `all_text=True`, `skip_lines=2`, `max_rejects="10%"`.
+
+    Raises:
+        SluiceError: see `sluice.errors`.
+    """
+    from sluice.request import request_of
+
+    request = request_of(source, dataset=dataset, table=table, **options)
+    settings = Settings.from_environment()
+    if database_url is not None:
+        settings = replace(settings, database_url=database_url)
+    return run(request, settings, on_progress=progress)
+
+
+def run(
+    request: Request,
+    settings: Settings,
+    *,
+    on_progress: OnProgress | None = None,
+    started_by: str | None = None,
+    resume: int | None = None,
+) -> Report:
+    """All of an import in this process."""
+    with opened(request, settings, on_progress=on_progress, started_by=started_by, resume=resume) as running:
+        for window in running.windows:
+            running.load(window)
+        return running.finish()
+
+
+def request_to_resume(settings: Settings, import_id: int) -> Request:
+    """The request an import was begun with. Raises UsageError when there is none of that number."""
+    connection = connect(database_url(settings))
+    try:
+        ensure_ledger(connection)
+        return Request.from_dict(history.get(connection, import_id).options)
+    finally:
+        connection.close()

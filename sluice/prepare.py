@@ -1,0 +1,98 @@
+"""Decide how a file is to be imported: its dataset, its dialect, where its columns go. Only a sample is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sluice import dialect as dialects
+from sluice.dataset import load_dataset, override, parse_table, table_dataset
+from sluice.errors import HeaderError
+from sluice.header import known_names, map_columns, read_header
+from sluice.infer import Inference
+from sluice.location import locate
+from sluice.model import Chunk, ColumnType, Dataset, TypeName
+from sluice.parse import parse
+from sluice.recipe import Recipe
+from sluice.request import Request
+from sluice.rules import Suite
+from sluice.settings import Settings
+from sluice.source import Snapshot, sample
+
+
+def recipe_for(request: Request, settings: Settings) -> Recipe:
+    """Settle everything a sample of the file can settle; nothing of the database is touched.
+
+    Raises:
+        UsageError, DatasetError, SuiteError, SourceError, HeaderError: what is wrong, and what to do.
+    """
+    dataset = load_dataset(request.dataset, settings.datasets) if request.dataset is not None else None
+    if dataset is not None:
+        dataset = _told(dataset, request)
+    told = dataset.dialect if dataset is not None else request.dialect()
+    seen = sample(request.source, encoding=told.encoding)
+    dialect = dialects.settle(
+        seen.text,
+        told,
+        encoding=seen.encoding,
+        known=known_names(dataset, request.map) if dataset is not None else (),
+    )
+    try:
+        header = read_header(seen.text, dialect, complete=seen.complete)
+        if dataset is None:
+            text = ColumnType(TypeName.TEXT)
+            dataset = _told(_without_dataset(request, [(label, text) for label in header.labels]), request)
+        columns = map_columns(header, dataset, request.map, request.set)
+    except HeaderError as error:
+        error.file = locate(request.source).shown
+        raise
+    return Recipe(
+        dataset=dataset,
+        dialect=dialect,
+        columns=columns,
+        names=header.labels,
+        data_start=header.data_start,
+        first_line=header.first_line,
+        suite=_suite(dataset),
+        untyped=request.table is not None and not request.all_text,
+        begins_with=seen.text,
+    )
+
+
+def with_types(recipe: Recipe, request: Request, snap: Snapshot, chunks: Sequence[Chunk]) -> Recipe:
+    """The recipe with column types that fit every value of the file."""
+    inference = Inference(recipe.names)
+    for chunk in chunks:
+        inference.update(parse(chunk, snap.read, snap.text_size, recipe.dialect, recipe.names).text)
+    dataset = _told(_without_dataset(request, inference.types()), request)
+    return replace(recipe, dataset=dataset, untyped=False)
+
+
+def _without_dataset(request: Request, columns: Sequence[tuple[str, ColumnType]]) -> Dataset:
+    assert request.table is not None
+    return table_dataset(parse_table(request.table), columns, dialect=request.dialect())
+
+
+def _told(dataset: Dataset, request: Request) -> Dataset:
+    return override(
+        dataset,
+        mode=request.mode,
+        commit=request.commit,
+        max_rejects=request.max_rejects,
+        strict=request.strict,
+        null=request.null,
+        dialect=request.dialect(),
+    )
+
+
+def _suite(dataset: Dataset) -> Suite | None:
+    if dataset.suite is None:
+        return None
+    from sluice.rules import load_suite
+
+    return load_suite(
+        dataset.suite,
+        columns={column.name: column.type for column in dataset.columns},
+        key=dataset.key,
+        file=f"{dataset.name}/suite.json",
+    )

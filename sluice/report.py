@@ -1,0 +1,80 @@
+"""What an import comes to, for people: the report on the terminal. (For programs: `Report.to_dict`.)"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sluice.model import Report, Status
+
+_HEADLINES = {
+    Status.COMPLETED: "[bold green]Imported[/]",
+    Status.COMPLETED_WITH_REJECTS: "[bold yellow]Imported, with rejects[/]",
+    Status.FAILED: "[bold red]Failed[/]",
+    Status.CANCELLED: "[bold red]Cancelled[/]",
+    Status.RUNNING: "[bold]Running[/]",
+    Status.UNDONE: "[bold]Undone[/]",
+}
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Counts, rejects by category and rule, a few examples, and the command that shows them all."""
+    number = f" as [bold]#{report.import_id}[/]" if report.import_id is not None else ""
+    console.print(
+        f"{_HEADLINES[report.status]} {shown(report.source)} into [bold]{shown(report.table)}[/]{number}"
+        f" in {report.seconds:.1f} s ({report.rows_per_second:,.0f} records/s)"
+    )
+    console.print(_counts(report))
+    if report.errors_by_rule:
+        console.print(_tally("Rejected because", report.errors_by_rule, _by_category(report)))
+    if report.warnings_by_rule:
+        console.print(_tally("Loaded with a warning", report.warnings_by_rule, ""))
+    if report.samples:
+        console.print(_samples(report))
+    if report.rejected and report.import_id is not None:
+        console.print(f"All rejected rows: [bold]sluice rejects {report.import_id}[/]")
+    if report.message:
+        console.print(shown(report.message))
+
+
+def shown(text: str | None, limit: int = 60) -> str:
+    """Text from a file made safe for a terminal: no markup, no control characters, not too long."""
+    if text is None:
+        return "[dim]NULL[/]"
+    plain = "".join(char if char.isprintable() else "�" for char in text[:limit])
+    return escape(plain + ("…" if len(text) > limit else ""))
+
+
+def _counts(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False)
+    names = ("records", "loaded", "updated", "unchanged", "skipped", "rejected")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{getattr(report, name):,}" for name in names))
+    return table
+
+
+def _by_category(report: Report) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in report.errors_by_category.items() if count)
+
+
+def _tally(title: str, counts: dict[str, int], caption: str) -> Table:
+    table = Table(
+        box=None, pad_edge=False, show_header=False, title=title, title_justify="left", caption=caption or None
+    )
+    table.caption_justify = "left"
+    table.add_column("count", justify="right")
+    table.add_column("code")
+    for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(f"{count:,}", code)
+    return table
+
+
+def _samples(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, title="For example", title_justify="left")
+    for name in ("line", "column", "value", "what is wrong"):
+        table.add_column(name, justify="right" if name == "line" else "left")
+    for sample in report.samples:
+        table.add_row(f"{sample.line:,}", shown(sample.column or ""), shown(sample.value), shown(sample.message, 80))
+    return table
