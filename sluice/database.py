@@ -186,14 +186,10 @@ _REMEDIES = {
 #: libpq hands no SQLSTATE over when a connection is refused, only text (English unless lc_messages says otherwise;
 #: what is not recognised counts as transient, the harmless mistake).
 _CONNECT_REFUSALS = (
-    ("password authentication failed", "28"),
-    ("no password supplied", "28"),
-    ("no pg_hba.conf entry", "28"),
-    ("authentication failed", "28"),
-    ("is not permitted to log in", "28"),
-    ('role "', "28"),
-    ('database "', "3D000"),
-    ("permission denied for database", "42501"),
+    (re.compile("authentication failed|no password supplied|no pg_hba.conf entry|not permitted to log in"), "28"),
+    (re.compile('role ".*" does not exist'), "28"),
+    (re.compile('database ".*" does not exist'), "3D000"),
+    (re.compile('permission denied for database "'), "42501"),
 )
 
 
@@ -224,7 +220,7 @@ def _translate_client_side(error: psycopg.Error, where: str) -> SluiceError:
             hint="Correct the host in SLUICE_DATABASE_URL.",
         )
     for sign, remedy in _CONNECT_REFUSALS:
-        if sign in text and "FATAL" in text:
+        if sign.search(text):
             return DatabaseError(
                 f"PostgreSQL{where} refused the connection: {_after_fatal(text)}.", hint=_REMEDIES[remedy]
             )

