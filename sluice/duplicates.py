@@ -64,6 +64,7 @@ def flag_duplicates(
         Counts(rejected=sum(moved.values()), **{kind: -number for kind, number in moved.items()}),
         errors=_by_code(rules, counted, critical),
         warnings=_by_code(rules, counted, [i for i in range(len(rules)) if i not in critical]),
+        by_rule=counted,
     )
 
 

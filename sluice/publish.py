@@ -37,12 +37,13 @@ _NO_TRUNCATE = frozenset({"0A000", "42501", "42809", "55006"})
 class Adjustment:
     """What an import's counts must be corrected by: `counts` add up to nothing, and may be negative.
 
-    `errors` and `warnings` are how many were found, by code.
+    `errors` and `warnings` are how many were found, by code; `by_rule` are those of uniqueness rules, by position.
     """
 
     counts: Counts = field(default_factory=Counts)
     errors: dict[str, int] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
+    by_rule: dict[int, int] = field(default_factory=dict)
 
 
 def staging_plan(plan: LoadPlan) -> LoadPlan:
