@@ -43,16 +43,16 @@ def import_file(
     max_rejects: Annotated[str, Field(title="Most rejects", description="A number, or a percentage: 5%.")] = "",
     strict: Annotated[bool, Field(title="Strict", description="Fail at the first rejected row.")] = False,
     map: Annotated[
-        dict[str, str], Field(title="Map", description="Column -> header, or #N.", default_factory=dict)
+        dict[str, str], Field(title="Map", description="Column -> header, or #N.")
     ] = {},  # noqa: B006
-    set: Annotated[dict[str, str], Field(title="Set", description="Column -> value.", default_factory=dict)] = {},  # noqa: B006
+    set: Annotated[dict[str, str], Field(title="Set", description="Column -> value.")] = {},  # noqa: B006
     delimiter: Annotated[str, Field(title="Delimiter", description="Empty: found out.")] = "",
     quote: Annotated[str | None, Field(title="Quote", description="Not given: found out; empty: none.")] = None,
     escape: Annotated[str, Field(title="Escape", description="Empty: quotes are doubled.")] = "",
     encoding: Annotated[str, Field(title="Encoding", description="Empty: found out.")] = "",
     no_header: Annotated[bool, Field(title="No header", description="The first record is data.")] = False,
     skip_lines: Annotated[int, Field(title="Skip lines", description="Lines before the header; -1: found out.")] = -1,
-    null: Annotated[list[str], Field(title="NULL texts", description="Texts read as NULL.", default_factory=list)] = [],  # noqa: B006
+    null: Annotated[list[str], Field(title="NULL texts", description="Texts read as NULL.")] = [],  # noqa: B006
     stray_quotes: Annotated[Literal["", "reject", "literal"], Field(title="Stray quotes")] = "",
     short_rows: Annotated[Literal["", "reject", "pad"], Field(title="Short rows")] = "",
     dry_run: Annotated[bool, Field(title="Dry run", description="Everything but the load.")] = False,

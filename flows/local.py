@@ -38,7 +38,9 @@ def _parameters(request: Request) -> dict[str, Any]:
 def _settle_environment() -> None:
     """Before Prefect is imported: its data under SLUICE_HOME unless told otherwise, no telemetry, a quiet console,
     and a temporary server (which stores runs in the same place) if the configured one does not answer."""
-    os.environ.setdefault("PREFECT_HOME", str(Settings.from_environment().home / "prefect"))
+    home = Settings.from_environment().home / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "40")  # the report and the bar say it better

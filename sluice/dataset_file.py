@@ -166,7 +166,12 @@ class DialectSpec(_Strict):
     stray_quotes: StrayQuotes | None = None
     short_rows: ShortRows | None = None
 
-    @field_validator("delimiter", "quote", "escape")
+    @field_validator("quote")
+    @classmethod
+    def _quote(cls, char: str) -> str:
+        return "none" if char in ("", "none") else cls._character(char)
+
+    @field_validator("delimiter", "escape")
     @classmethod
     def _character(cls, char: str) -> str:
         char = {r"\t": "\t", "tab": "\t"}.get(char, char)

@@ -18,6 +18,16 @@ _HEADLINES = {
 }
 
 
+#: Columns where there is no terminal to measure: a log or a file takes long lines.
+_WIDTH = 160
+
+
+def console() -> Console:
+    """Where reports go: stdout, as wide as the terminal."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=_WIDTH)
+
+
 def print_report(report: Report, console: Console) -> None:
     """Counts, rejects by category and rule, a few examples, and the command that shows them all."""
     number = f" as [bold]#{report.import_id}[/]" if report.import_id is not None else ""

@@ -30,8 +30,8 @@ _DAY = 86_400_000_000
 #: Years 1 to 9999, what Python's and PostgreSQL's dates share, in microseconds from 1970.
 _FIRST = (datetime(1, 1, 1) - _EPOCH) // timedelta(microseconds=1)
 _LAST = (datetime(9999, 12, 31, 23, 59, 59, 999999) - _EPOCH) // timedelta(microseconds=1)
-#: Bounds the memory of formats read by strptime; a year of distinct minutes fits.
-_REMEMBERED = 2**19
+#: What strptime has read is remembered, so many texts of at most so many characters: 20 MB at the most.
+_REMEMBERED, _MEMORABLE = 2**16, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +151,16 @@ def _with_strptime(
     rest = valid(values) & ~good
     if not rest.any():
         return micros, good
-    found = per_distinct(values.filter(pa.array(rest)), lambda text: _strptime(text, format), pa.int64())
+
+    def read(text: str) -> int | None:
+        return (_remembered_strptime if len(text) <= _MEMORABLE else _strptime)(text, format)
+
+    found = per_distinct(values.filter(pa.array(rest)), read, pa.int64())
     micros[rest] = found.fill_null(0).to_numpy()
     good[rest] = valid(found)
     return micros, good
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _strptime(text: str, format: str) -> int | None:
     try:
         moment = datetime.strptime(text, format)
@@ -166,6 +169,9 @@ def _strptime(text: str, format: str) -> int | None:
     except (ValueError, OverflowError):
         return None
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+_remembered_strptime = lru_cache(maxsize=_REMEMBERED)(_strptime)
 
 
 def _read(values: pa.StringArray, layouts: tuple[_Layout, ...]) -> tuple[npt.NDArray[np.int64], BoolArray]:

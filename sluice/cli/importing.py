@@ -108,11 +108,9 @@ def _run(request: Request, *, no_prefect: bool, as_json: bool, resume: int | Non
     if as_json:
         echo_json(report.to_dict())
     else:
-        from rich.console import Console
+        from sluice.report import console, print_report
 
-        from sluice.report import print_report
-
-        print_report(report, Console(soft_wrap=True))
+        print_report(report, console())
     sys.exit(EXIT_REJECTS if report.status is Status.COMPLETED_WITH_REJECTS else 0)
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from sluice.cli.root import echo_error, echo_json, ledger_connection, reports_errors
 from sluice.codes import Category
 from sluice.errors import SluiceError
-from sluice.report import print_report, shown
+from sluice.report import console, print_report, shown
 
 if TYPE_CHECKING:
     from sluice.history import Details
@@ -49,7 +48,7 @@ def imports(dataset: str | None, limit: int, as_json: bool) -> None:
             f"{report.rejected:,}",
             report.started_at[:19].replace("T", " "),
         )
-    Console(soft_wrap=True).print(table if reports else "No imports yet.")
+    console().print(table if reports else "No imports yet.")
 
 
 @click.command()
@@ -67,10 +66,10 @@ def show(import_id: int, as_json: bool) -> None:
     if as_json:
         echo_json(report.to_dict() | {"chunks": [_chunk(chunk) for chunk in details.chunks]})
         return
-    console = Console(soft_wrap=True)
-    print_report(report, console)
-    console.print(_rules(details))
-    console.print(
+    out = console()
+    print_report(report, out)
+    out.print(_rules(details))
+    out.print(
         f"{len(details.chunks):,} chunks, {details.row.bytes_done:,} of {details.row.bytes_total:,} bytes of text, "
         f"attempt {details.row.attempt}, {details.open_rejects:,} rejected rows still open"
     )

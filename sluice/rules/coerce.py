@@ -45,8 +45,8 @@ def is_aware(kind: ColumnType) -> bool:
     return kind.name is TypeName.TIMESTAMP and kind.format is not None and "%z" in kind.format
 
 
-def coerce_arguments(arguments: Mapping[str, Any], kind: ColumnType) -> dict[str, Any]:
-    """The arguments of a metric about one column: bounds and value sets in its type, all others as they are.
+def coerce_arguments(arguments: Mapping[str, Any], *, bounds: ColumnType, values: ColumnType) -> dict[str, Any]:
+    """The arguments of a metric about one column: bounds and value sets in their types, all others as they are.
 
     Raises:
         ValueError: saying which argument.
@@ -54,9 +54,9 @@ def coerce_arguments(arguments: Mapping[str, Any], kind: ColumnType) -> dict[str
     result = dict(arguments)
     for name in ("min_value", "max_value"):
         if name in result:
-            result[name] = _named(name, result[name], kind)
+            result[name] = _named(name, result[name], bounds)
     if result.get("value_set") is not None:
-        result["value_set"] = [_named("value_set", value, kind) for value in result["value_set"]]
+        result["value_set"] = [_named("value_set", value, values) for value in result["value_set"]]
     return result
 
 

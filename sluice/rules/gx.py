@@ -51,10 +51,7 @@ def with_batch(expectation: Any) -> Any:
     """A copy of the expectation that is bound to our batch, as `Validator` makes one."""
     configuration = expectation.configuration
     configuration.kwargs["batch_id"] = BATCH
-    with warnings.catch_warnings():
-        # Deprecated ways to write row_condition; the suite's author has been accepted with them.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return configuration.to_domain_obj()
+    return configuration.to_domain_obj()
 
 
 def dependencies(expectation: Any, result_format: dict[str, Any]) -> dict[str, MetricConfiguration]:

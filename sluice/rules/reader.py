@@ -24,7 +24,14 @@ EXPECTATION_KEYS = frozenset(
     {"type", "kwargs", "meta", "id", "notes", "description", "severity", "rendered_content", "success_on_last_run"}
 )
 _SEVERITIES = tuple(str(severity) for severity in Severity)
+_NUMBER = ColumnType(TypeName.DOUBLE)
 _UNIQUE = ("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
+#: Rules whose bounds are values of the column; other rules' bounds are counts and shares.
+_BOUNDS_ARE_VALUES = (
+    "expect_column_values_to_be_between",
+    "expect_column_min_to_be_between",
+    "expect_column_max_to_be_between",
+)
 #: Arguments whose value is an object by nature.
 _OBJECTS = ("row_condition", "json_schema")
 #: These rules read a column as text, which a timestamp has no one form of.
@@ -74,7 +81,7 @@ def read_rule(index: int, implementation: Any, entry: Mapping[str, Any], columns
     if reasons := [*_severity_problems(entry), *_argument_problems(implementation, kwargs, columns)]:
         raise Problem(*reasons)
     names = _columns(implementation, kwargs)
-    arguments = _arguments(kwargs, names, columns)
+    arguments = _arguments(kind, kwargs, names, columns)
     expectation = _expectation({**entry, "kwargs": _with_dates(kwargs, arguments)})
     common: dict[str, Any] = {
         "index": index,
@@ -154,12 +161,15 @@ def _columns(implementation: Any, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _arguments(kwargs: Mapping[str, Any], names: tuple[str, ...], columns: Mapping[str, ColumnType]) -> dict[str, Any]:
+def _arguments(
+    kind: str, kwargs: Mapping[str, Any], names: tuple[str, ...], columns: Mapping[str, ColumnType]
+) -> dict[str, Any]:
     """The entry's own arguments, in the column's type: Great Expectations has made floats of whole numbers."""
     if "column" not in kwargs or "column_index" in kwargs:
         return dict(kwargs)
     try:
-        arguments = coerce_arguments(kwargs, columns[names[0]])
+        column = columns[names[0]]
+        arguments = coerce_arguments(kwargs, bounds=column if kind in _BOUNDS_ARE_VALUES else _NUMBER, values=column)
     except (ValueError, TypeError) as problem:
         raise Problem(str(problem)) from None
     low, high = arguments.get("min_value"), arguments.get("max_value")
@@ -186,7 +196,13 @@ def _expectation(entry: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # older ways to write row_condition
-            return ExpectationConfiguration(**known).to_domain_obj()
+            expectation = ExpectationConfiguration(**known).to_domain_obj()
+        if not known["kwargs"].get("condition_parser"):
+            return expectation
+        # Great Expectations has read the condition; without the deprecated argument it never warns again.
+        configuration = expectation.configuration
+        del configuration.kwargs["condition_parser"]
+        return configuration.to_domain_obj()
     except Exception as error:
         details = getattr(error, "errors", None)
         if callable(details):
