@@ -107,6 +107,10 @@ columns:
     )  # fmt: skip
 
 
+def test_quotes_can_be_switched_off(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL + "dialect: {quote: none}\n").dialect.quote == "none"
+
+
 def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
     told = problems(
         tmp_path,
