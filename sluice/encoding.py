@@ -173,6 +173,8 @@ def _legacy(start: bytes) -> str:
 _INNER = "'’‑­·ªº°"
 #: Symbols that stand beside words in Western text.
 _BESIDE = "€‚„…‹‘’“”•–—™›\xa0¡£¥§©ª«¬®°±²³´µ·¹º»¼½¾¿×÷ß"
+#: What follows a single capital ("À la carte", "É.").
+_AFTER_CAPITAL = " .-'’,;|\t\r\n\""
 _FOREIGN = re.compile(r"[^\x00-\x7f]{3,}")
 
 
@@ -199,6 +201,8 @@ def _fits(before: str, char: str, after: str) -> bool:
         # Letters of Icelandic and a few names, and symbols nobody types: far rarer than bytes of another encoding.
         return char in "ýÝðÐþÞ" and before.isalpha() and after.isalpha() and before.islower() == char.islower()
     if char.isalpha() and char not in "ªºµ":
+        if char.isupper() and not after.isalpha() and not before.isupper() and after not in _AFTER_CAPITAL:
+            return False
         return not (char.isupper() and before.islower()) and not (char.islower() and after.isupper())
     if before.isalpha() and after.isalpha():
         return char in _INNER
