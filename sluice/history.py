@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -223,18 +224,18 @@ def samples(connection: Connection, import_id: int, limit: int = 10) -> tuple[Sa
     return tuple(SampleError(*found) for found in connection.execute(query, [import_id, limit]).fetchall())
 
 
+#: One row an error, in the order of both tables' indexes: half the time of an aggregate for each rejected row.
 _REJECTED = """
-SELECT r.line, r.byte_offset, r.raw, r.state,
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(e."column", e.code, e.category, e.message, e.value)), '[]')
-        FROM sluice.row_errors AS e WHERE e.import_id = r.import_id AND e.line = r.line)
+SELECT r.line, r.byte_offset, r.raw, r.state, e."column", e.code, e.category, e.message, e.value
 FROM sluice.rejected_rows AS r
+LEFT JOIN sluice.row_errors AS e ON e.import_id = r.import_id AND e.line = r.line
 WHERE r.import_id = %(id)s
   AND (%(state)s::text IS NULL OR r.state = %(state)s)
   AND (%(rule)s::text IS NULL AND %(category)s::text IS NULL OR EXISTS (
-      SELECT FROM sluice.row_errors AS e
-      WHERE e.import_id = r.import_id AND e.line = r.line
-        AND (%(rule)s::text IS NULL OR e.code = %(rule)s)
-        AND (%(category)s::text IS NULL OR e.category = %(category)s)))
+      SELECT FROM sluice.row_errors AS f
+      WHERE f.import_id = r.import_id AND f.line = r.line
+        AND (%(rule)s::text IS NULL OR f.code = %(rule)s)
+        AND (%(category)s::text IS NULL OR f.category = %(category)s)))
 ORDER BY r.line
 """
 
@@ -255,8 +256,10 @@ def rejected(
     wanted = {"id": import_id, "rule": rule, "category": category, "state": state}
     with translated(), connection.transaction(), connection.cursor(name="sluice_rejected") as cursor:
         cursor.itersize = _FETCH
-        for line, byte_offset, raw, found, errors in cursor.execute(_REJECTED, wanted):
-            yield RejectedRecord(line, byte_offset, bytes(raw), found, tuple(RowError(*error) for error in errors))
+        found = cursor.execute(_REJECTED, wanted, binary=True)
+        for (line, byte_offset, raw, row_state), rows in groupby(found, key=lambda row: row[:4]):
+            errors = tuple(RowError(*row[4:]) for row in rows if row[5] is not None)
+            yield RejectedRecord(line, byte_offset, raw, row_state, errors)
 
 
 def is_complete(status: str) -> bool:
