@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,3 +92,14 @@ def test_an_up_to_date_ledger_needs_no_right_to_create(database_url: str, make_r
     with connect(as_role(database_url, role)) as connection:
         ensure_ledger(connection)
         assert connection.execute("SELECT count(*) FROM sluice.import_history").fetchone() == (0,)
+
+
+def test_every_query_of_the_documentation_runs(connection: psycopg.Connection[tuple[str]]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
+    queries = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert len(queries) > 10
+    connection.execute("CREATE TABLE customers (customer_id text, _import_id bigint, _line bigint)")
+    with connection.transaction(force_rollback=True):  # roles belong to the whole server
+        connection.execute("CREATE ROLE loader")
+        for query in queries:
+            connection.execute(query.encode())
