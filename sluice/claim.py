@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+
+import psycopg
 
 from sluice.database import translated
 from sluice.errors import AlreadyImported, TableBusy, UsageError
@@ -84,14 +86,14 @@ def table_lock(connection: Connection, table: TableName, *, wait: bool) -> Itera
     try:
         yield
     finally:
-        if not connection.closed:
-            with translated():
-                connection.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+        # Of a lost connection the server lets go by itself; what the block had committed stays committed.
+        with suppress(psycopg.OperationalError):
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
 @translated()
 def claim(connection: Connection, wanted: Claim) -> Claimed:
-    """Begin an import, or go on with one of the same content that did not reach its end.
+    """Begin an import, or go on with one of the same content that did not reach its end. Hold the table's lock.
 
     With `force`, content that is in the table already is imported once more, under the next `force_no`; but an
     unfinished import is always resumed first, so that a forced import killed and started again loads once.
@@ -115,7 +117,7 @@ def claim(connection: Connection, wanted: Claim) -> Claimed:
 
 @translated()
 def resume(connection: Connection, import_id: int) -> Claimed:
-    """Go on with an import by its number.
+    """Go on with an import by its number. Hold its table's lock (`get` names the table).
 
     Raises:
         UsageError: there is none, or it is complete, or undone.

@@ -71,11 +71,18 @@ def connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:
 
     Raises:
         DatabaseUnavailable: nobody answers there at the moment.
-        DatabaseError: the address, the password or the database is wrong.
+        DatabaseError: the address, the password or the database is wrong, or the database is not in UTF-8.
     """
     parameters = conninfo_of(url)
     with translated(parameters):
         connection = psycopg.connect(**parameters, autocommit=True)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            connection.close()
+            raise DatabaseError(
+                f"Database {parameters.get('dbname')} stores text as {encoding}, which cannot hold every character.",
+                hint="Create one with ENCODING 'UTF8'.",
+            )
         connection.execute(_SET_SESSION, [word for pair in _SESSION.items() for word in pair])
     return connection
 

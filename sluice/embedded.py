@@ -52,11 +52,11 @@ def embedded_url(home: Path) -> str:
         DatabaseUnavailable: it did not answer within two minutes.
     """
     data = _folder(home)
-    if (url := _running_url(data)) is not None:
-        return url
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / "postgres.lock"):
+        if (url := _running_url(data)) is not None:
+            return url
+        data.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(data.with_name("postgres.lock")):
             if (url := _running_url(data)) is not None:
                 return url
             return _start(data)
@@ -98,7 +98,7 @@ def _start(data: Path) -> str:
         if data.exists():
             data.rmdir()
         fresh.rename(data)
-    _remove_stale_pid_file(data)
+    _remove_stale_pid_files(data)
     server = _pgserver(data)
     server.ensure_pgdata_inited()  # with a data directory in place: only the access rights, where run by root
     socket_folder = _socket_folder(server)
@@ -184,10 +184,14 @@ def _server_pid(data: Path) -> int | None:
     return int(lines[0]) if "postgres" in (words[0] if words else "") and str(data) in words else None
 
 
-def _remove_stale_pid_file(data: Path) -> None:
-    """pgserver, and PostgreSQL itself, take any live process with the number in postmaster.pid for the server."""
-    if _pid_file(data) and _server_pid(data) is None:
-        (data / "postmaster.pid").unlink(missing_ok=True)
+def _remove_stale_pid_files(data: Path) -> None:
+    """A killed server leaves its number in two files, and PostgreSQL takes any live process of that number for it."""
+    lines = _pid_file(data)
+    if not lines or _server_pid(data) is not None:
+        return
+    if len(lines) >= 5 and lines[4]:
+        (Path(lines[4]) / f".s.PGSQL.{lines[3]}.lock").unlink(missing_ok=True)
+    (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _pgserver(data: Path) -> Any:

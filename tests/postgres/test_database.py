@@ -54,6 +54,14 @@ def test_a_transaction_is_what_stands_in_a_block(connection: Connection, databas
         assert other.execute("SELECT n FROM t").fetchall() == [(1,)]
 
 
+def test_a_database_that_cannot_hold_every_character_is_refused(connection: Connection, server_url: str) -> None:
+    connection.execute("DROP DATABASE IF EXISTS sluice_test_latin")
+    connection.execute("CREATE DATABASE sluice_test_latin TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'")
+    with pytest.raises(DatabaseError, match="stores text as LATIN1"):
+        connect(at(server_url, dbname="sluice_test_latin"))
+    connection.execute("DROP DATABASE sluice_test_latin")
+
+
 # --- refusals --------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +241,8 @@ def test_a_pid_file_that_names_another_process_does_not_stop_it(home: Path) -> N
     words = pid_file.read_text().split("\n")
     stop_embedded(home)
     pid_file.write_text("\n".join([str(os.getpid()), *words[1:]]))
+    socket_lock = Path(words[4]) / f".s.PGSQL.{words[3]}.lock"
+    socket_lock.write_text("\n".join([str(os.getpid()), *words[1:]]))
     assert remembered(home) == 1
 
 

@@ -201,6 +201,13 @@ def test_a_table_is_held_by_one_session(connection: Connection, database_url: st
         assert ledger.claim(other, CLAIM).resumed, "running, but its session is gone"
 
 
+def test_a_lock_lost_with_its_connection_does_not_undo_what_was_done(connection: Connection, database_url: str) -> None:
+    with connect(database_url) as other, ledger.table_lock(other, TABLE, wait=False):
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", [other.info.backend_pid])
+    with ledger.table_lock(connection, TABLE, wait=False):
+        assert ledger.imports(connection) == []
+
+
 def test_waiting_for_a_table(connection: Connection, database_url: str) -> None:
     got = threading.Event()
 
