@@ -159,16 +159,21 @@ def _legacy(start: bytes) -> str:
         return "utf-8"
     # Only the lines that say something, so that a long ASCII start does not drown them.
     lines = b"\n".join(line for line in start.split(b"\n") if not line.isascii())[: 64 * 1024]
-    if _western(lines) >= _PLAUSIBLE:
+    if _western(lines.decode("cp1252", "replace")) >= _PLAUSIBLE:
         return "cp1252"
     if sum(byte > 0x7F for byte in lines) < _EVIDENCE:
         return "utf-8"
+    turkish = lines.decode("cp1254", "replace")
+    if _TURKISH & set(turkish) and not _ICELANDIC & set(turkish) and _western(turkish) >= _PLAUSIBLE:
+        return "cp1254"
     from charset_normalizer import from_bytes  # slow to import and rarely needed
 
     best = from_bytes(lines, cp_isolation=_GUESSES, threshold=0.2).best()
     return canonical(best.encoding) if best is not None else "utf-8"
 
 
+#: windows-1254 is windows-1252 but for six letters, which Icelandic needs; its other accents tell it from Turkish.
+_TURKISH, _ICELANDIC = set("ğĞıİşŞ"), set("áéíóúæ")
 #: Characters between letters of one Western word that are no letters: apostrophe, hyphens, middle dot, ordinals.
 _INNER = "'’‑­·ªº°"
 #: Symbols that stand beside words in Western text.
@@ -178,27 +183,27 @@ _AFTER_CAPITAL = " .-'’,;|\t\r\n\""
 _FOREIGN = re.compile(r"[^\x00-\x7f]{3,}")
 
 
-def _western(data: bytes) -> float:
-    """The share of bytes above ASCII that read as Western European writing in windows-1252.
+def _western(text: str) -> float:
+    """The share of characters above ASCII that stand where Western European writing has them.
 
     Implausible are: undefined bytes, a capital after a small letter, symbols inside words, three accented letters
     in a row (Cyrillic, Greek and East Asian texts are runs of them), and the ÿ and þ that stray bytes become.
     """
-    text = data.decode("cp1252", "replace")
     total = plausible = 0
+    icelandic = len(_ICELANDIC & set(text)) > 2
     runs = {at for run in _FOREIGN.finditer(text) for at in range(*run.span())}
     for at, char in enumerate(text):
         if char.isascii():
             continue
         total += 1
         before, after = text[at - 1 : at], text[at + 1 : at + 2]
-        plausible += at not in runs and _fits(before, char, after)
+        plausible += at not in runs and _fits(before, char, after, icelandic)
     return plausible / total if total else 0.0
 
 
-def _fits(before: str, char: str, after: str) -> bool:
-    if char in "\ufffdÿþÞÝý¤¦¨¸¯ˆ˜†‡‰ƒðÐ":
-        # Letters of Icelandic and a few names, and symbols nobody types: far rarer than bytes of another encoding.
+def _fits(before: str, char: str, after: str, icelandic: bool) -> bool:
+    if char in "\ufffdÿ¤¦¨¸¯ˆ˜†‡‰ƒ" or (char in "þÞÝýðÐ" and not icelandic):
+        # Letters of few languages, and symbols nobody types: far rarer than bytes of another encoding.
         return char in "ýÝðÐþÞ" and before.isalpha() and after.isalpha() and before.islower() == char.islower()
     if char.isalpha() and char not in "ªºµ":
         if char.isupper() and not after.isalpha() and not before.isupper() and after not in _AFTER_CAPITAL:

@@ -126,6 +126,8 @@ POLISH = (
 )
 RUSSIAN = "номер,город,имя\n1,Москва,Иван Петров\n2,Санкт-Петербург,Мария Сидорова\n3,Новосибирск,Алексей\n" * 3
 CHINESE = "编号,城市,姓名\n1,北京,王小明\n2,上海,李华\n3,广州,张伟先生\n4,深圳市南山区,陈晓\n" * 5
+TURKISH = "id,şehir\n1,İstanbul\n2,Şişli\n3,Beşiktaş\n4,Ağrı\n5,Çanakkale\n6,Eskişehir\n7,Muğla\n8,Diyarbakır\n" * 4
+ICELANDIC = "id,nafn\n1,Þórður Jónsson\n2,Guðrún Sigríður\n3,Ísafjörður\n4,Hafnarfjörður\n5,Æðey\n6,Ýmir\n" * 4
 JAPANESE = "番号,都市,氏名\n1,東京都新宿区,山田太郎さん\n2,大阪市,鈴木はなこ\n3,なごや,たなか\n" * 5
 
 
@@ -133,6 +135,8 @@ JAPANESE = "番号,都市,氏名\n1,東京都新宿区,山田太郎さん\n2,大
     ("text", "encoding"),
     [
         (WESTERN, "cp1252"),
+        (ICELANDIC, "cp1252"),
+        (TURKISH, "cp1254"),
         (POLISH, "cp1250"),
         (RUSSIAN, "cp1251"),
         (RUSSIAN, "koi8-r"),
