@@ -61,21 +61,15 @@ class RulePlan:
         Raises:
             RuleError: a rule cannot be evaluated; nothing is known about any row then.
         """
+        return self.open(table, failed_cells).verdict()
+
+    def open(self, table: pa.Table, failed_cells: FailedCells = _NO_FAILED_CELLS) -> ChunkJudge:
+        """A chunk ready to be judged rule by rule; arguments and errors as `judge`."""
         if missing := set(self._used) - set(table.column_names):
             raise RuleError(
                 f"The suite {self.suite.name!r} needs the column {sorted(missing)[0]!r}, which is not there."
             )
-        chunk = _Chunk(self, table, failed_cells)
-        violations = []
-        shares: dict[str, Any] = {}
-        for rule in self.suite.row_rules:
-            rows, shares[str(rule.index)] = chunk.judge(rule)
-            if len(rows):
-                violations.append(chunk.violation(rule, rows))
-        for unique in self.suite.unique_rules:
-            shares[str(unique.index)] = chunk.unique_share(unique)
-        tables = {str(rule.index): chunk.table_share(rule) for rule in self.suite.table_rules}
-        return Verdict(tuple(violations), {"rows": shares, "tables": tables})
+        return ChunkJudge(self, table, failed_cells)
 
     def subject(self, rule: Rule, metric: MetricConfiguration) -> Subject:
         """What a table-level metric of the rule is about."""
@@ -97,7 +91,7 @@ def condition_of(rule: RowRule) -> MetricConfiguration:
     )
 
 
-class _Chunk:
+class ChunkJudge:
     """The state of one `judge`: the engine, the metrics computed so far, which rows are whole."""
 
     def __init__(self, plan: RulePlan, table: pa.Table, failed_cells: FailedCells) -> None:
@@ -112,6 +106,19 @@ class _Chunk:
             self.castable = np.ones(table.num_rows, dtype=np.bool_)
             for rows in self.failed_cells.values():
                 self.castable[rows] = False
+
+    def verdict(self) -> Verdict:
+        """All rules together."""
+        violations = []
+        shares: dict[str, Any] = {}
+        for rule in self.plan.suite.row_rules:
+            rows, shares[str(rule.index)] = self.judge(rule)
+            if len(rows):
+                violations.append(self.violation(rule, rows))
+        for unique in self.plan.suite.unique_rules:
+            shares[str(unique.index)] = self.unique_share(unique)
+        tables = {str(rule.index): self.table_share(rule) for rule in self.plan.suite.table_rules}
+        return Verdict(tuple(violations), {"rows": shares, "tables": tables})
 
     def judge(self, rule: RowRule) -> tuple[Rows, dict[str, Any]]:
         """The rows that break the rule, and the rule's share of the metrics."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sluice.errors import RuleError, SluiceError, SuiteError
+from sluice.errors import RuleError, SuiteError
 from sluice.model import ColumnType
 from sluice.rules.dryrun import sample_tables
 from sluice.rules.gx import get_expectation_impl
@@ -112,26 +112,29 @@ def _condition(entry: Mapping[str, Any]) -> Any:
 
 
 def _dry_run(suite: Suite) -> list[str]:
-    """The last net: judge two rows by each rule, since an empty frame would not reveal, say, a bad comparison."""
-    tables = sample_tables(suite.columns)
-    problems = []
-    for rule in (*suite.row_rules, *suite.table_rules):
-        alone = replace(
+    """The last net: judge two rows, since an empty frame would not reveal, say, a comparison of text with a number."""
+    if _try(suite) is None:
+        return []
+    rules: list[RowRule | TableRule] = [*suite.row_rules, *suite.table_rules]
+    alone = [
+        replace(
             suite,
             row_rules=(rule,) if isinstance(rule, RowRule) else (),
             table_rules=(rule,) if isinstance(rule, TableRule) else (),
-            unique_rules=(),
         )
-        try:
-            plan = RulePlan(alone)
-            suite_result(alone, merge_metrics([plan.judge(table).metrics for table in tables]), {})
-        except RuleError as error:
-            problems.append(error.message)
-        except SluiceError:
-            raise
-        except Exception as error:
-            problems.append(f"expectations[{rule.index}] ({rule.code.removeprefix('rule.')}, {rule.column}): {error}")
-    return problems
+        for rule in rules
+    ]
+    return [problem for problem in map(_try, alone) if problem is not None]
+
+
+def _try(suite: Suite) -> str | None:
+    try:
+        plan = RulePlan(suite)
+        metrics = [plan.judge(table).metrics for table in sample_tables(suite.columns)]
+        suite_result(suite, merge_metrics(metrics), {})
+    except RuleError as error:
+        return error.message
+    return None
 
 
 def _label(kwargs: Mapping[str, Any]) -> str:
