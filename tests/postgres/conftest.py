@@ -47,6 +47,14 @@ def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder for the data of a server of the test's own, where a server that is not root may go."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-test-", dir=_memory()))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _memory() -> str | None:
     """Linux's folder in memory, if there is room: cloning a database makes 300 files, 20 ms there, 200 on a disk."""
     folder = "/dev/shm"

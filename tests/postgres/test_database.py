@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,13 +152,11 @@ def test_a_deadlock_may_be_tried_again(database_url: str) -> None:
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
-    """A home of the test's own; its path holds a blank, and is where a server that is not root may go."""
-    folder = Path(tempfile.mkdtemp(prefix="sluice-test-"))
-    home = folder / "a home"
+def home(server_folder: Path) -> Iterator[Path]:
+    """A home of the test's own; its path holds a blank."""
+    home = server_folder / "a home"
     yield home
     stop_embedded(home)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def postmaster(home: Path) -> int:
