@@ -116,6 +116,33 @@ def claim(connection: Connection, wanted: Claim) -> Claimed:
 
 
 @translated()
+def refuse_repetition(connection: Connection, wanted: Claim) -> None:
+    """A look ahead of `claim`, which has the last word, for the caller that has costly things to do before it.
+
+    Raises:
+        AlreadyImported: this content is in the table.
+        UsageError: an import of this file into this table is unfinished, and was begun in another way: rows of it
+            may be in the table, and an import beside it would double them.
+    """
+    holder = _holder(connection, wanted)
+    if holder is not None:
+        if is_complete(holder.status):
+            raise _already_imported(holder)
+        return
+    unfinished = connection.execute(
+        "SELECT id, status FROM sluice.imports WHERE table_name = %s AND sha256 = %s AND loaded + updated > 0"
+        " AND status IN ('failed', 'cancelled') ORDER BY id DESC LIMIT 1",
+        [str(wanted.table), wanted.sha256],
+    ).fetchone()
+    if unfinished is not None:
+        raise UsageError(
+            f"Import #{unfinished[0]} of this very file into {wanted.table} is {unfinished[1]} half-way, and was begun "
+            "with other options or another definition of the dataset.",
+            hint=f"Continue it (`sluice resume {unfinished[0]}`), undo it (`sluice undo {unfinished[0]}`), or use --force.",
+        )
+
+
+@translated()
 def resume(connection: Connection, import_id: int) -> Claimed:
     """Go on with an import by its number. Hold its table's lock (`get` names the table).
 
@@ -192,13 +219,18 @@ def _take_over(connection: Connection, row: ImportRow, wanted: Claim | None) -> 
         " options = %(options)s, flow_run_id = %(flow_run_id)s, started_by = %(started_by)s WHERE id = %(id)s",
         values,
     )
+    taken = get(connection, row.id)
+    return Claimed(row.id, taken.attempt, True, done_chunks(connection, row.id), taken)
+
+
+def done_chunks(connection: Connection, import_id: int) -> tuple[DoneChunk, ...]:
+    """The committed chunks of an import, ascending."""
     done = connection.execute(
         "SELECT byte_start, byte_end, first_line, lines FROM sluice.chunks"
         " WHERE import_id = %s AND byte_start >= 0 ORDER BY byte_start",
-        [row.id],
-    ).fetchall()
-    taken = get(connection, row.id)
-    return Claimed(row.id, taken.attempt, True, tuple(DoneChunk(*chunk) for chunk in done), taken)
+        [import_id],
+    )
+    return tuple(DoneChunk(*chunk) for chunk in done)
 
 
 def _already_imported(row: ImportRow) -> AlreadyImported:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -12,9 +12,9 @@ from sluice.claim import Claimed
 from sluice.duplicates import flag_duplicates
 from sluice.errors import ExpectationFailed
 from sluice.load import LoadPlan
-from sluice.model import Chunk, Commit, Counts, Severity, Status
-from sluice.recipe import Recipe
+from sluice.model import Commit, Counts, Severity, Status
 from sluice.publish import Adjustment, publish, staging_plan
+from sluice.recipe import Recipe
 from sluice.relocate import Relocator
 from sluice.rules import FailedRule
 from sluice.thresholds import check_threshold
@@ -27,11 +27,12 @@ def finish_import(
     recipe: Recipe,
     plan: LoadPlan,
     claimed: Claimed,
-    chunks: Sequence[Chunk],
-    read: Callable[[int, int], bytes],
+    relocate: Relocator,
+    *,
+    notes: Sequence[str] = (),
 ) -> None:
     """Judge the file as a whole, publish staged rows, check the identity and close the import: one transaction,
-    of which nothing remains if any of it fails.
+    of which nothing remains if any of it fails. `notes` go into the import's message.
 
     Raises:
         ExpectationFailed: a rule about the whole file does not hold.
@@ -39,7 +40,6 @@ def finish_import(
         IdentityMismatch: the counts do not add up.
     """
     atomic = recipe.dataset.commit is Commit.ATOMIC
-    relocate = Relocator(chunks, read, recipe.dialect, recipe.source_bytes)
     import_id = claimed.import_id
     with connection.transaction():
         ledger.fence(connection, import_id, claimed.attempt)
@@ -49,7 +49,7 @@ def finish_import(
                 connection,
                 staging_plan(plan) if atomic else plan,
                 recipe.suite.unique_rules,
-                lambda offset, size: recipe.source_bytes(read(offset, offset + size)),
+                relocate.raw,
             )
             _adjust(connection, claimed, flagged)
             counted = flagged.by_rule
@@ -59,7 +59,7 @@ def finish_import(
         counts = ledger.totals(connection, import_id).counts
         check_threshold(recipe.dataset.max_rejects, counts.rejected, records=counts.records)
         status = Status.COMPLETED_WITH_REJECTS if counts.rejected else Status.COMPLETED
-        ledger.finish(connection, import_id, claimed.attempt, status, summary(counts), verdict)
+        ledger.finish(connection, import_id, claimed.attempt, status, " ".join((summary(counts), *notes)), verdict)
 
 
 def _adjust(connection: Connection, claimed: Claimed, adjustment: Adjustment) -> None:

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pyarrow as pa
 
+from sluice import claim as claims
 from sluice import history, ledger
 from sluice.chunks import CHUNK_BYTES, Cutter, windows
-from sluice import claim as claims
 from sluice.claim import Claim, Claimed, table_lock
 from sluice.database import connect, database_url, translated
 from sluice.errors import ImportCancelled, SluiceError, SourceError, Superseded, TerminalError
@@ -31,10 +32,11 @@ from sluice.load import LoadPlan, load_chunk
 from sluice.migrate import ensure_ledger
 from sluice.model import Chunk, Commit, Counts, Report, Status
 from sluice.prefetch import prefetched
-from sluice.prepare import recipe_for, with_types
+from sluice.prepare import recipe_for, with_rules, with_types
 from sluice.publish import create_staging, staging_plan
 from sluice.recipe import Recipe
 from sluice.rejects import save_rejects, save_unique_values
+from sluice.relocate import Relocator
 from sluice.reporting import export_rejects, report_of
 from sluice.request import Request
 from sluice.route import count_codes
@@ -74,13 +76,12 @@ class Import:
         target: TargetPlan,
         claimed: Claimed,
         on_progress: OnProgress | None,
+        stack: ExitStack,
     ) -> None:
         self.request, self.recipe, self.claimed, self.chunks, self.target = request, recipe, claimed, chunks, target
-        self._settings, self._snapshot, self._connection = settings, snap, connection
+        self._settings, self._snapshot, self._connection, self._stack = settings, snap, connection, stack
         self._on_progress = on_progress
-        self._counts = ledger.totals(connection, claimed.import_id).counts
-        self._done = {done.byte_start for done in claimed.done}
-        self._bytes_done = sum(done.byte_end - done.byte_start for done in claimed.done)
+        self._catch_up()
         self._text_lines = sum(chunk.lines for chunk in chunks)
         self._optimistic = True
         dataset = recipe.dataset
@@ -107,6 +108,25 @@ class Import:
         """The chunks that are not committed yet, in the file's order and in groups of some seconds of work."""
         return list(windows(chunk for chunk in self.chunks if chunk.byte_start not in self._done))
 
+    def _catch_up(self) -> None:
+        """Learn from the ledger what is committed."""
+        done = claims.done_chunks(self._connection, self.import_id)
+        self._done = {chunk.byte_start for chunk in done}
+        self._bytes_done = sum(chunk.byte_end - chunk.byte_start for chunk in done)
+        self._counts = ledger.totals(self._connection, self.import_id).counts
+
+    def _reconnect(self) -> None:
+        """After a lost connection: a new one, the table's lock on it, and a look at what was committed."""
+        if not (self._connection.closed or self._connection.broken):
+            return
+        if self.request.dry_run:
+            raise TerminalError("The connection was lost, and with it all that the dry run had done.")
+        connection = connect(database_url(self._settings))
+        self._stack.callback(connection.close)
+        self._stack.enter_context(table_lock(connection, self.plan.into, wait=False))
+        self._connection = connection
+        self._catch_up()
+
     def load(self, window: tuple[Chunk, ...]) -> Counts:
         """Load a window's chunks, each in a transaction of its own; those that are committed are passed over, so
         that a window can be tried again. Returns the counts of the whole import so far.
@@ -115,6 +135,7 @@ class Import:
             ThresholdExceeded, RuleError, SourceError, DatabaseError, Superseded, ImportCancelled: terminal.
             DatabaseUnavailable: the connection was lost; try the window again.
         """
+        self._reconnect()
         pending = [chunk for chunk in window if chunk.byte_start not in self._done]
         bench = Workbench(self.recipe, self._snapshot.text, self._snapshot.read)
         with prefetched(bench.prepare(chunk, self._chunk_plan) for chunk in pending) as prepared:
@@ -172,8 +193,16 @@ class Import:
         Raises:
             ExpectationFailed, ThresholdExceeded, IdentityMismatch: the import is failed, as its commit mode says.
         """
+        self._reconnect()
         with translated():
-            finish_import(self._connection, self.recipe, self.plan, self.claimed, self.chunks, self._snapshot.read)
+            finish_import(
+                self._connection,
+                self.recipe,
+                self.plan,
+                self.claimed,
+                Relocator(self.chunks, self._snapshot.read, self.recipe.dialect, self.recipe.source_bytes),
+                notes=self.target.notes,
+            )
             report = report_of(self._connection, self.import_id)
             if not self.request.dry_run:
                 return report
@@ -239,17 +268,24 @@ def opened(
         chunks += cutter.finish()
         if recipe.untyped:
             recipe = with_types(recipe, request, snap, chunks)
+        wanted = _claim(request, recipe, snap, flow_run_id, started_by)
+        if resume is None and not (request.force or request.dry_run):
+            claims.refuse_repetition(connection, wanted)  # at once: the rules take seconds to load
+        recipe = with_rules(recipe)
         table = recipe.dataset.table
         stack.enter_context(table_lock(connection, table, wait=request.wait))
         if request.dry_run:
             stack.enter_context(connection.transaction(force_rollback=True))
         target = ensure_target(connection, recipe.dataset)
-        wanted = _claim(request, recipe, snap, flow_run_id, started_by)
-        claimed = claims.claim(connection, wanted) if resume is None else _resumed(connection, wanted, resume)
-        _check_cuts(claimed, chunks)
-        running = Import(request, settings, recipe, snap, chunks, connection, target, claimed, on_progress)
-        if recipe.dataset.commit is Commit.ATOMIC and not claimed.resumed:
-            create_staging(connection, running.plan)
+        with connection.transaction():  # a claim without its staging table could not be resumed
+            claimed = claims.claim(connection, wanted) if resume is None else _resumed(connection, wanted, resume)
+            _check_cuts(claimed, chunks)
+            # How it commits is settled once: what the first attempt loaded lies where that says.
+            dataset = replace(recipe.dataset, commit=Commit(claimed.row.plan["commit"]))
+            recipe = replace(recipe, dataset=dataset)
+            running = Import(request, settings, recipe, snap, chunks, connection, target, claimed, on_progress, stack)
+            if dataset.commit is Commit.ATOMIC and not claimed.resumed:
+                create_staging(connection, running.plan)
         try:
             yield running
         except BaseException as error:
@@ -264,14 +300,14 @@ def _claim(request: Request, recipe: Recipe, snap: Snapshot, flow_run_id: str | 
         source=snap.uri,
         sha256=snap.sha256,
         size=snap.size,
-        fingerprint=recipe.fingerprint(snap.sha256),
+        fingerprint=f"dry run {uuid4()}" if request.dry_run else recipe.fingerprint(snap.sha256),
         options=request.to_dict() | {"source": snap.uri},
         dialect=asdict(recipe.dialect),
-        plan={**recipe.plan_dict(), "chunk_bytes": CHUNK_BYTES},
+        plan={**recipe.plan_dict(), "chunk_bytes": CHUNK_BYTES, "commit": recipe.dataset.commit},
         bytes_total=snap.text_size,
         flow_run_id=flow_run_id,
         started_by=started_by,
-        force=request.force or request.dry_run,
+        force=request.force,
     )
 
 

@@ -15,7 +15,6 @@ from sluice.model import Chunk, ColumnType, Dataset, TypeName
 from sluice.parse import parse
 from sluice.recipe import Recipe
 from sluice.request import Request
-from sluice.rules import Suite
 from sluice.settings import Settings
 from sluice.source import Snapshot, sample
 
@@ -53,7 +52,6 @@ def recipe_for(request: Request, settings: Settings) -> Recipe:
         names=header.labels,
         data_start=header.data_start,
         first_line=header.first_line,
-        suite=_suite(dataset),
         untyped=request.table is not None and not request.all_text,
         begins_with=seen.text,
     )
@@ -85,14 +83,17 @@ def _told(dataset: Dataset, request: Request) -> Dataset:
     )
 
 
-def _suite(dataset: Dataset) -> Suite | None:
+def with_rules(recipe: Recipe) -> Recipe:
+    """The recipe with the dataset's suite read and checked; Great Expectations is imported here.
+
+    Raises:
+        SuiteError: the suite is wrong; the message lists every problem.
+    """
+    dataset = recipe.dataset
     if dataset.suite is None:
-        return None
+        return recipe
     from sluice.rules import load_suite
 
-    return load_suite(
-        dataset.suite,
-        columns={column.name: column.type for column in dataset.columns},
-        key=dataset.key,
-        file=f"{dataset.name}/suite.json",
-    )
+    types = {column.name: column.type for column in dataset.columns}
+    suite = load_suite(dataset.suite, columns=types, key=dataset.key, file=f"{dataset.name}/suite.json")
+    return replace(recipe, suite=suite)

@@ -26,6 +26,10 @@ class Relocator:
         self._first_lines = [chunk.first_line for chunk in chunks]
         self._held: tuple[int, bytes, Scan] | None = None
 
+    def raw(self, offset: int, size: int) -> bytes:
+        """The source's bytes of the record at these positions of the text."""
+        return self._source_bytes(self._read(offset, offset + size))
+
     def __call__(self, line: int) -> RejectedRow:
         """The record that starts on `line` (1-based)."""
         at = bisect_right(self._first_lines, line) - 1

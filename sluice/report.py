@@ -18,6 +18,9 @@ _HEADLINES = {
 }
 
 
+#: Characters of a message or a path: whole sentences, but not a page.
+_MESSAGE = 1000
+
 #: Columns where there is no terminal to measure: a log or a file takes long lines.
 _WIDTH = 160
 
@@ -31,21 +34,23 @@ def console() -> Console:
 def print_report(report: Report, console: Console) -> None:
     """Counts, rejects by category and rule, a few examples, and the command that shows them all."""
     number = f" as [bold]#{report.import_id}[/]" if report.import_id is not None else ""
+    headline = _HEADLINES[report.status] if report.import_id is not None else "[bold]Dry run of[/]"
     console.print(
-        f"{_HEADLINES[report.status]} {shown(report.source)} into [bold]{shown(report.table)}[/]{number}"
+        f"{headline} {shown(report.source, _MESSAGE)} into [bold]{shown(report.table)}[/]{number}"
         f" in {report.seconds:.1f} s ({report.rows_per_second:,.0f} records/s)"
     )
     console.print(_counts(report))
     if report.errors_by_rule:
-        console.print(_tally("Rejected because", report.errors_by_rule, _by_category(report)))
+        console.print(_tally("Rejected because", report.errors_by_rule))
+        console.print(f"By category: {_by_category(report)}")
     if report.warnings_by_rule:
-        console.print(_tally("Loaded with a warning", report.warnings_by_rule, ""))
+        console.print(_tally("Loaded with a warning", report.warnings_by_rule))
     if report.samples:
         console.print(_samples(report))
     if report.rejected and report.import_id is not None:
         console.print(f"All rejected rows: [bold]sluice rejects {report.import_id}[/]")
     if report.message:
-        console.print(shown(report.message))
+        console.print(shown(report.message, _MESSAGE))
 
 
 def shown(text: str | None, limit: int = 60) -> str:
@@ -69,11 +74,8 @@ def _by_category(report: Report) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in report.errors_by_category.items() if count)
 
 
-def _tally(title: str, counts: dict[str, int], caption: str) -> Table:
-    table = Table(
-        box=None, pad_edge=False, show_header=False, title=title, title_justify="left", caption=caption or None
-    )
-    table.caption_justify = "left"
+def _tally(title: str, counts: dict[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, title=title, title_justify="left")
     table.add_column("count", justify="right")
     table.add_column("code")
     for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
