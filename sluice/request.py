@@ -111,7 +111,7 @@ def request_of(source: str, **options: Any) -> Request:
     """
     choices = {"mode": Mode, "commit": Commit, "stray_quotes": StrayQuotes, "short_rows": ShortRows}
     told = {name: value for name, value in options.items() if value is not None}
-    unknown = set(told) - {f for f in Request.__dataclass_fields__}
+    unknown = set(told) - set(Request.__dataclass_fields__)
     if unknown:
         raise UsageError(f"Unknown option: {', '.join(sorted(unknown))}.")
     for name, kind in choices.items():
