@@ -7,6 +7,7 @@ know physical lines.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -148,14 +149,27 @@ def _unfit(data: bytes, found: Scan, kept: npt.NDArray[np.bool_]) -> list[tuple[
         zeros = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
         unfit = dict.fromkeys(_records_at(found, zeros), "csv.nul")
     if not data.isascii() and not _is_utf8(data):
-        high = np.flatnonzero(np.frombuffer(data, np.uint8) >= 0x80)
-        for record in _records_at(found, high):
-            if not _is_utf8(data[found.starts[record] : found.ends[record]]):
-                unfit.setdefault(record, "csv.encoding")
+        for record in _records_at(found, _not_utf8(data, found)):
+            unfit.setdefault(record, "csv.encoding")
     return [(code, record) for record, code in unfit.items() if kept[record]]
 
 
-def _records_at(found: Scan, positions: Positions) -> list[int]:
+def _not_utf8(data: bytes, found: Scan) -> list[int]:
+    """The first invalid byte of each record that has one."""
+    view, at, invalid = memoryview(data), 0, []
+    while at < len(data):
+        try:
+            codecs.utf_8_decode(view[at:], "strict", True)
+        except UnicodeDecodeError as error:
+            invalid.append(at + error.start)
+            record = int(np.searchsorted(found.starts, invalid[-1], side="right"))
+            at = int(found.starts[record]) if record < len(found.starts) else len(data)
+        else:
+            break
+    return invalid
+
+
+def _records_at(found: Scan, positions: Positions | list[int]) -> list[int]:
     records = np.unique(np.searchsorted(found.starts, positions, side="right") - 1)
     return [int(record) for record in records if record >= 0]
 

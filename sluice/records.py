@@ -270,10 +270,11 @@ class _Scanner:
         first_lines[1:] = last_lines[:-1] + 1
         starts = np.zeros(len(last_lines), np.int64)
         starts[1:] = self.lines.nexts[last_lines[:-1]]
-        index = {int(line): i for i, line in enumerate(last_lines)} if self.bad else {}
+        lines = np.array(list(self.bad), np.int64)
+        index = dict(zip(self.bad, np.searchsorted(last_lines, lines).tolist(), strict=True))
         marks = np.concatenate([self.quotes[np.array(self.text_quotes, np.int64)], self.escapes])
         irregular = np.unique(np.searchsorted(starts, marks[marks < consumed], side="right") - 1)
-        bad = {index[line]: code for line, code in self.bad.items() if line in index}
+        bad = {index[line]: code for line, code in self.bad.items()}
         return Scan(
             starts=starts,
             ends=self.lines.ends[last_lines],
@@ -282,5 +283,5 @@ class _Scanner:
             irregular=[int(i) for i in irregular if int(i) not in bad],
             consumed=consumed,
             lines=int(last_lines[-1]) + 1 if len(last_lines) else 0,
-            open_end=frozenset(index[line] for line in self.open_end if line in index),
+            open_end=frozenset(index[line] for line in self.open_end),
         )
