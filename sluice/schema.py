@@ -38,12 +38,9 @@ def _counts() -> list[Column[int]]:
 
 
 def _import_id(*, primary_key: bool = True) -> Column[int]:
-    return Column(
-        "import_id",
-        ForeignKey(f"{SCHEMA}.imports.id", ondelete="CASCADE"),
-        primary_key=primary_key,
-        nullable=False,
-    )
+    """Without a foreign key: its check cost half of writing a reject (22 us a row with it, 10 without), and the
+    fence that begins every transaction holds the import's row already. Who deletes imports deletes these, too."""
+    return Column("import_id", BigInteger, primary_key=primary_key, nullable=False)
 
 
 def _json(name: str, default: str = "{}") -> Column[object]:
@@ -94,7 +91,7 @@ imports = Table(
 chunks = Table(
     "chunks",
     metadata,
-    _import_id(),
+    Column("import_id", ForeignKey(f"{SCHEMA}.imports.id", ondelete="CASCADE"), primary_key=True),
     Column("byte_start", BigInteger, primary_key=True),
     Column("byte_end", BigInteger, nullable=False),
     Column("first_line", BigInteger, nullable=False),

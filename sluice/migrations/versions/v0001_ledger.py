@@ -68,8 +68,7 @@ CREATE TABLE sluice.before_images (
     op TEXT NOT NULL,
     key JSONB,
     image JSONB NOT NULL,
-    CONSTRAINT before_images_op_known CHECK (op IN ('update', 'delete')),
-    FOREIGN KEY(import_id) REFERENCES sluice.imports (id) ON DELETE CASCADE
+    CONSTRAINT before_images_op_known CHECK (op IN ('update', 'delete'))
 );
 CREATE INDEX before_images_line ON sluice.before_images (import_id, line);
 COMMENT ON COLUMN sluice.before_images.line IS 'the line of the file that overwrote it; NULL for a replaced table';
@@ -107,8 +106,7 @@ CREATE TABLE sluice.rejected_rows (
     raw BYTEA NOT NULL,
     state TEXT DEFAULT 'open' NOT NULL,
     PRIMARY KEY (import_id, line),
-    CONSTRAINT rejected_rows_state_known CHECK (state IN ('open', 'replayed', 'discarded')),
-    FOREIGN KEY(import_id) REFERENCES sluice.imports (id) ON DELETE CASCADE
+    CONSTRAINT rejected_rows_state_known CHECK (state IN ('open', 'replayed', 'discarded'))
 );
 COMMENT ON COLUMN sluice.rejected_rows.line IS 'physical line of the record''s first byte, as an editor counts';
 COMMENT ON COLUMN sluice.rejected_rows.byte_offset IS 'in the decompressed text in UTF-8';
@@ -121,8 +119,7 @@ CREATE TABLE sluice.row_errors (
     code TEXT NOT NULL,
     category TEXT NOT NULL,
     message TEXT NOT NULL,
-    value TEXT,
-    FOREIGN KEY(import_id) REFERENCES sluice.imports (id) ON DELETE CASCADE
+    value TEXT
 );
 CREATE INDEX row_errors_line ON sluice.row_errors (import_id, line);
 
@@ -131,8 +128,7 @@ CREATE TABLE sluice.touched_keys (
     key TEXT NOT NULL,
     line BIGINT NOT NULL,
     kind TEXT NOT NULL,
-    PRIMARY KEY (import_id, key),
-    FOREIGN KEY(import_id) REFERENCES sluice.imports (id) ON DELETE CASCADE
+    PRIMARY KEY (import_id, key)
 );
 COMMENT ON COLUMN sluice.touched_keys.key IS 'jsonb_build_array(key columns)::text';
 COMMENT ON COLUMN sluice.touched_keys.kind IS 'skipped, unchanged, loaded or updated';
@@ -143,8 +139,7 @@ CREATE TABLE sluice.unique_values (
     line BIGINT NOT NULL,
     byte_offset BIGINT NOT NULL,
     byte_length BIGINT NOT NULL,
-    value TEXT NOT NULL,
-    FOREIGN KEY(import_id) REFERENCES sluice.imports (id) ON DELETE CASCADE
+    value TEXT NOT NULL
 );
 CREATE INDEX unique_values_import ON sluice.unique_values (import_id, rule);
 COMMENT ON COLUMN sluice.unique_values.rule IS 'position in the suite''s uniqueness rules';
