@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from prefect import flow
-from prefect.runtime import flow_run
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
