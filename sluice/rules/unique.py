@@ -22,7 +22,7 @@ def unique_values(
     """The values to compare, for each of `suite.unique_rules`.
 
     Equal values have equal texts. Rows that Great Expectations leaves out because of NULLs are left out, and so
-    are rows whose cell did not cast, since nobody knows its value.
+    are, as in the metrics, rows with a cell that did not cast.
 
     Args:
         suite: the suite.
@@ -52,9 +52,8 @@ def takes_part(rule: UniqueRule, table: pa.Table) -> npt.NDArray[np.bool_]:
 
 def _takes_part(rule: UniqueRule, table: pa.Table, failed_cells: FailedCells) -> npt.NDArray[np.bool_]:
     taken = takes_part(rule, table)
-    for name in rule.columns:
-        if name in failed_cells:
-            taken[failed_cells[name]] = False
+    for rows in failed_cells.values():
+        taken[rows] = False
     return taken
 
 

@@ -204,13 +204,20 @@ def test_the_suites_we_ship_are_what_great_expectations_writes(folder: str) -> N
     assert len(document["expectations"]) == len(written["expectations"])
 
 
-def test_importing_the_package_does_not_import_great_expectations() -> None:
+def test_great_expectations_is_imported_late_and_stays_silent() -> None:
     code = (
         "import sys, sluice.rules, sluice; assert 'great_expectations' not in sys.modules\n"
         "import logging, warnings\n"
         "from sluice.rules import load_suite\n"
         "assert 'great_expectations' in sys.modules\n"
         "assert warnings.showwarning.__module__ == 'warnings', 'logging.captureWarnings is still on'\n"
+        "from sluice.rules import RulePlan, merge_metrics, suite_result\n"
+        "from sluice.model import ColumnType, TypeName\n"
+        "import pyarrow as pa\n"
+        "rule = {'type': 'expect_column_values_to_match_regex', 'kwargs': {'column': 'a', 'regex': '(a)'}}\n"
+        "suite = load_suite({'name': 'x', 'expectations': [rule]}, columns={'a': ColumnType(TypeName.TEXT)})\n"
+        "verdict = RulePlan(suite).judge(pa.table({'a': ['a', 'b', None]}))\n"
+        "assert not suite_result(suite, merge_metrics([verdict.metrics]), {}).success\n"
     )
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
