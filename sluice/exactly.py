@@ -24,12 +24,17 @@ _LONGEST_RANGE = 65536
 #: How often a range may be disturbed by other writers before it is given up with the server's own error.
 _RACES = 10
 
+#: Memory for a sort or hash table of the server: a chunk's rows fit in it, at the default (4 MB) none do.
+_MEMORY = "64MB"
+
 #: Rows fetched at a time from a list of bad rows that may be as long as the file.
 FETCH = 5000
 
 #: What became of each row (`sluice.settle`), and what the database said to those it refused.
 SETTLED = sql.Identifier("pg_temp", "sluice_settled")
 REFUSED = sql.Identifier("pg_temp", "sluice_refused")
+
+NOTHING = sql.SQL("")
 
 #: For a step: which lines it is about.
 IN_RANGE = sql.SQL("BETWEEN work.low AND work.high")
@@ -38,7 +43,7 @@ IN_RANGE = sql.SQL("BETWEEN work.low AND work.high")
 _TABLES = sql.SQL(
     """
     DROP TABLE IF EXISTS {settled}, {refused};
-    CREATE TEMPORARY TABLE sluice_settled (line bigint, kind text, first_line bigint) ON COMMIT DROP;
+    CREATE TEMPORARY TABLE sluice_settled (line bigint, kind text, first_line bigint, key text) ON COMMIT DROP;
     CREATE TEMPORARY TABLE sluice_refused (line bigint, state text, message text, detail text, column_name text,
         constraint_name text) ON COMMIT DROP
     """
@@ -54,7 +59,10 @@ _DRIVER = sql.SQL(
         low bigint; high bigint; last bigint; size bigint; expected bigint; done bigint;
         races int := 0; indexed boolean := false; refused boolean;
         state text; message text; detail text; column_name text; constraint_name text; schema_name text;
+        row_states text := {row_states}; memory text := current_setting('work_mem');
     BEGIN
+        PERFORM set_config('work_mem', {memory}, true);
+        {scout}
         SELECT min(s._line), max(s._line) INTO work.low, work.last FROM {source} s;
         work.size := work.last - work.low + 1;
         WHILE work.low <= work.last LOOP
@@ -70,7 +78,7 @@ _DRIVER = sql.SQL(
                     work.races := work.races + 1;
                     CONTINUE;
                 END IF;
-                IF work.state !~ {row_states}
+                IF work.state !~ work.row_states
                     OR work.schema_name = 'sluice' AND work.constraint_name ~ '^(touched_keys|before_images)' THEN
                     RAISE;
                 END IF;
@@ -89,7 +97,7 @@ _DRIVER = sql.SQL(
             END IF;
             IF NOT work.indexed THEN
                 work.indexed := true;
-                CREATE INDEX ON {source} (_line);
+                {index}
                 CREATE INDEX ON {settled} (line);
                 {joins_off}
             END IF;
@@ -103,6 +111,7 @@ _DRIVER = sql.SQL(
             SELECT min(s._line) INTO work.low FROM {source} s WHERE s._line > work.low;
         END LOOP;
         {joins_on}
+        PERFORM set_config('work_mem', work.memory, true);
     END
     """
 )
@@ -119,19 +128,25 @@ def run_exactly(
     source: sql.Identifier,
     *,
     key_constraints: Sequence[str] = (),
-    locate: sql.Composable = sql.SQL(""),  # noqa: B008 - immutable
+    locate: sql.Composable = NOTHING,
+    scout: sql.Composable = NOTHING,
 ) -> None:
     """Run PL/pgSQL statements over all lines of `source`, leaving out exactly the rows the database refuses.
 
     Args:
         step: statements about the lines `work.low` to `work.high`; `work.indexed` once that is not everything.
         locate: statements that may set `work.column_name` for the refused row at `work.low`.
+        scout: statements to run first, which may add to `REFUSED` rows that the step then leaves out, and must
+            create an index on the source's lines.
     """
     conn.execute(_TABLES)
     body = _DRIVER.format(
         source=source,
         step=step,
         locate=locate,
+        scout=scout,
+        index=NOTHING if scout is not NOTHING else sql.SQL("CREATE INDEX ON {} (_line);").format(source),
+        memory=sql.Literal(_MEMORY),
         settled=SETTLED,
         refused=REFUSED,
         changed=sql.Literal(CHANGED),

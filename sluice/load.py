@@ -37,11 +37,13 @@ from sluice.refusals import (
     value_of,
 )
 from sluice.route import Routed
-from sluice.settle import list_columns, loaded_columns, settle, taken
+from sluice.settle import settle, taken
+from sluice.statements import key_text, list_columns, loaded_columns
 
 __all__ = ["LoadPlan", "Outcome", "encode", "load_chunk"]
 
 _SCRATCH = sql.Identifier("pg_temp", "sluice_scratch")
+_KEYS = sql.Identifier("pg_temp", "sluice_keys")
 _TEXTS = sql.Identifier("pg_temp", "sluice_texts")
 
 
@@ -53,9 +55,11 @@ class _Discarded(psycopg.DatabaseError):
 
 def encode(plan: LoadPlan, routed: Routed) -> CopyData:
     """The chunk as bytes for `load_chunk`; touches no connection, so another thread may do it ahead of time."""
-    if plan.lineage or plan.remembers:
-        return encode_table(with_lineage(routed.good, plan.import_id, routed.lines))
-    return encode_table(routed.good)
+    return _encode_marked(plan, routed) if plan.lineage else encode_table(routed.good)
+
+
+def _encode_marked(plan: LoadPlan, routed: Routed) -> CopyData:
+    return encode_table(with_lineage(routed.good, plan.import_id, routed.lines))
 
 
 def load_chunk(
@@ -83,17 +87,35 @@ def load_chunk(
         return Outcome()
     conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     data = data or encode(plan, routed)
-    if optimistic and not plan.remembers:
+    if optimistic:
         try:
-            _copy(conn, plan.table, loaded_columns(plan), data)
+            with conn.transaction():
+                _copy(conn, plan.table, loaded_columns(plan), data)
+                if plan.remembers:
+                    _remember(conn, plan, routed)
         except psycopg.Error as error:
             if not is_row_error(error.sqlstate):
                 raise
         else:
             return Outcome(loaded=data.rows)
-    if not (plan.lineage or plan.remembers):
-        data = encode_table(with_lineage(routed.good, plan.import_id, routed.lines))
-    return _load_exactly(conn, plan, routed, data)
+    return _load_exactly(conn, plan, routed, data if plan.lineage else _encode_marked(plan, routed))
+
+
+def _remember(conn: Connection, plan: LoadPlan, routed: Routed) -> None:
+    """Write down the keys of rows that all went in, for a table that cannot say which import a row is from."""
+    keys = encode_table(routed.good.select(list(plan.key)).append_column("_line", routed.lines))
+    conn.execute(
+        sql.SQL(
+            "DROP TABLE IF EXISTS {keys}; CREATE TEMPORARY TABLE sluice_keys ON COMMIT DROP AS"
+            " SELECT {columns}, NULL::bigint AS _line FROM {target} WITH NO DATA"
+        ).format(keys=_KEYS, columns=list_columns(plan.key), target=plan.table)
+    )
+    _copy(conn, _KEYS, (*plan.key, "_line"), keys)
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO sluice.touched_keys (import_id, key, line, kind) SELECT {}, {}, s._line, 'loaded' FROM {} s"
+        ).format(plan.import_id, key_text(plan, "s"), _KEYS)
+    )
 
 
 def _load_exactly(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyData) -> Outcome:
@@ -116,9 +138,9 @@ def _load_exactly(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyDa
 
 
 def _copy(conn: Connection, table: sql.Identifier, columns: Iterable[str], data: CopyData) -> None:
-    """COPY in a savepoint; raises if not every row arrived."""
+    """COPY; raises if not every row arrived."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(table, list_columns(tuple(columns)), data.options)
-    with conn.transaction(), conn.cursor() as cursor:
+    with conn.cursor() as cursor:
         with cursor.copy(statement) as copy:
             copy.write(data.data)
         if cursor.rowcount != data.rows:
@@ -139,7 +161,8 @@ def _fill_scratch(conn: Connection, plan: LoadPlan, data: CopyData) -> list[Refu
     )
     columns = (*plan.columns, "_import_id", "_line")
     try:
-        _copy(conn, _SCRATCH, columns, data)
+        with conn.transaction():
+            _copy(conn, _SCRATCH, columns, data)
     except psycopg.Error as error:
         if not is_row_error(error.sqlstate):
             raise

@@ -23,7 +23,8 @@ from sluice.refusals import RowError, constraint_columns, duplicate, errors_tabl
 from sluice.rejects import save_rejects
 from sluice.route import RejectedRow
 from sluice.schema import SCHEMA
-from sluice.settle import insert_all, list_columns, settle, taken
+from sluice.settle import insert_all, settle, taken
+from sluice.statements import list_columns
 
 #: Rejected rows held in memory at a time.
 _BATCH = 5000

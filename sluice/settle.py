@@ -15,16 +15,18 @@ that is taken as a whole, a value of another unique column that an update gives 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
 
-from sluice.exactly import FETCH, IN_RANGE, REFUSED, SETTLED, Connection, run_exactly
+from sluice.exactly import FETCH, IN_RANGE, NOTHING, REFUSED, SETTLED, Connection, run_exactly
 from sluice.loadplan import LoadPlan
 from sluice.model import Mode, OnDuplicate
 from sluice.refusals import CHANGED, DISCARDED, is_row_error
+from sluice.statements import insert_columns, key_text, list_columns, same_key, values
+from sluice.suspects import find_suspects, scout
 
 #: Types without an equality of their own (or one that compares areas, not points): compared as text.
 _NO_EQUALITY = ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle")
@@ -48,8 +50,18 @@ def settle(conn: Connection, plan: LoadPlan, source: sql.Identifier, *, last: bo
         How many rows ended as each kind, refused ones left out. `refusals` and `taken` tell the rest, until the
         transaction ends or the next call.
     """
-    step = _keyed(conn, plan, source, last) if plan.keyed else _insert(plan, source, keyed=False)
-    run_exactly(conn, step, source, key_constraints=sorted(plan.key_constraints) if plan.keyed else [])
+    scouted = find_suspects(conn, plan, source)
+    # A row that was refused while it was scouted is not tried again.
+    live = sql.SQL("s._line {}").format(IN_RANGE)
+    if scouted:
+        live += sql.SQL(" AND NOT EXISTS (SELECT FROM {} r WHERE r.line = s._line)").format(REFUSED)
+    run_exactly(
+        conn,
+        _keyed(conn, plan, source, live, last) if plan.keyed else _insert_plain(plan, source, live),
+        source,
+        key_constraints=sorted(plan.key_constraints) if plan.keyed else [],
+        scout=scout(plan, source) if scouted else NOTHING,
+    )
     if plan.keyed:
         rows = conn.execute(sql.SQL("SELECT kind, count(*) FROM {} GROUP BY kind").format(SETTLED)).fetchall()
         return dict(rows)
@@ -62,7 +74,7 @@ def settle(conn: Connection, plan: LoadPlan, source: sql.Identifier, *, last: bo
 def insert_all(conn: Connection, plan: LoadPlan, source: sql.Identifier) -> bool:
     """Insert every row of `source`, or, if the database refuses any, none: False."""
     statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} s ORDER BY s._line").format(
-        plan.table, list_columns(loaded_columns(plan)), _values(plan), source
+        plan.table, insert_columns(plan), values(plan), source
     )
     expected = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(source)).fetchone()
     try:
@@ -90,64 +102,59 @@ def taken(conn: Connection) -> Iterator[Taken]:
             yield Taken(line, first_line)
 
 
-def list_columns(columns: Sequence[str], alias: str | None = None) -> sql.Composed:
-    """`"a", "b"`, or `s."a", s."b"`."""
-    names = [sql.Identifier(alias, name) if alias else sql.Identifier(name) for name in columns]
-    return sql.SQL(", ").join(names)
-
-
-def _keyed(conn: Connection, plan: LoadPlan, source: sql.Identifier, last: bool) -> sql.Composable:
+def _keyed(conn: Connection, plan: LoadPlan, source: sql.Identifier, live: sql.Composed, last: bool) -> sql.Composable:
     equal = _equal(conn, plan)
-    parts = [_classify(plan, source, equal)]
+    parts = [_classify(plan, source, live, equal)]
     if plan.mode is Mode.OVERWRITE:
         parts.append(_update(plan, source, equal))
-    parts.append(_insert(plan, source, keyed=True))
-    touch = _touch(plan, source)
+    parts.append(_insert_keyed(plan, source))
+    touch = _touch(plan)
     parts.append(sql.SQL("IF work.indexed THEN {} END IF;").format(touch) if last else touch)
     return sql.SQL("\n").join(parts)
 
 
-def _classify(plan: LoadPlan, source: sql.Identifier, equal: sql.Composable) -> sql.Composable:
+def _classify(plan: LoadPlan, source: sql.Identifier, live: sql.Composed, equal: sql.Composable) -> sql.Composable:
     # A key's text is taken from the table's row where there is one: 1.0 and 1.00 are one key, but two texts.
-    mine = sql.SQL("t._import_id IS NOT DISTINCT FROM {}").format(plan.import_id) if plan.lineage else sql.SQL("false")
-    exists = sql.SQL("{} IS NOT NULL").format(sql.Identifier("t", plan.key[0]))
-    if plan.mode is Mode.OVERWRITE:
-        met: sql.Composable = sql.SQL("CASE WHEN {} THEN 'unchanged' ELSE 'updated' END").format(equal)
-    else:
-        met = sql.Literal("skipped")
-    rejects = plan.mode is not Mode.OVERWRITE and plan.on_duplicate is OnDuplicate.REJECT
+    overwrite = plan.mode is Mode.OVERWRITE
     return sql.SQL(
         """
         INSERT INTO {settled}
-        SELECT s._line,
-            CASE WHEN k.key IS NOT NULL OR {exists} AND {mine} THEN 'duplicate'
-                 WHEN {exists} AND {rejects} THEN 'taken'
-                 WHEN s.sluice_first < s._line THEN 'duplicate'
-                 WHEN {exists} THEN {met}
-                 ELSE 'loaded' END,
-            CASE WHEN k.key IS NOT NULL THEN k.line WHEN {exists} AND {mine} THEN {mine_line} ELSE s.sluice_first END
-        FROM (SELECT {columns}, s._line, min(s._line) OVER (PARTITION BY {s_key}) AS sluice_first
-              FROM {source} s WHERE s._line {in_range}) s
-        LEFT JOIN {target} t ON {same_key}
-        LEFT JOIN sluice.touched_keys k ON k.import_id = {import_id}
-            AND k.key = CASE WHEN {exists} THEN {t_text} ELSE {s_text} END;
+        SELECT m._line,
+            CASE WHEN k.key IS NOT NULL OR m.mine THEN 'duplicate'
+                 WHEN m.there AND {rejects} THEN 'taken'
+                 WHEN m.first_line < m._line THEN 'duplicate'
+                 WHEN NOT m.there THEN 'loaded'
+                 WHEN m.equal THEN {equal_is}
+                 ELSE 'updated' END,
+            CASE WHEN k.key IS NOT NULL THEN k.line WHEN m.mine THEN m.mine_line ELSE m.first_line END,
+            m.key
+        FROM (
+            SELECT s._line, s.first_line, {exists} AS there, {exists} AND {mine} AS mine, {mine_line} AS mine_line,
+                {equal} AS equal, CASE WHEN {exists} THEN {t_text} ELSE {s_text} END AS key
+            FROM (SELECT {columns}, s._line, min(s._line) OVER (PARTITION BY {s_key}) AS first_line
+                  FROM {source} s WHERE {live}) s
+            LEFT JOIN {target} t ON {same_key}
+            OFFSET 0 -- or the key's text is put together twice
+        ) m LEFT JOIN sluice.touched_keys k ON k.import_id = {import_id} AND k.key = m.key;
         """
     ).format(
         settled=SETTLED,
-        exists=exists,
-        mine=mine,
-        mine_line=sql.SQL("t._line" if plan.lineage else "NULL"),
-        rejects=rejects,
-        met=met,
-        columns=list_columns(plan.columns, "s"),
-        s_key=list_columns(plan.key, "s"),
-        source=source,
-        in_range=IN_RANGE,
-        target=plan.table,
-        same_key=_same_key(plan),
-        import_id=plan.import_id,
+        rejects=not overwrite and plan.on_duplicate is OnDuplicate.REJECT,
+        equal_is="unchanged" if overwrite else "skipped",
+        exists=sql.SQL("{} IS NOT NULL").format(sql.Identifier("t", plan.key[0])),
+        mine=sql.SQL("t._import_id IS NOT DISTINCT FROM {}").format(plan.import_id) if plan.lineage else False,
+        mine_line=sql.SQL("t._line" if plan.lineage else "NULL::bigint"),
+        equal=equal,
         t_text=key_text(plan, "t"),
         s_text=key_text(plan, "s"),
+        # Sorted for the window: only what is looked at.
+        columns=list_columns(plan.columns if overwrite else plan.key, "s"),
+        s_key=list_columns(plan.key, "s"),
+        source=source,
+        live=live,
+        target=plan.table,
+        same_key=same_key(plan),
+        import_id=plan.import_id,
     )
 
 
@@ -184,7 +191,7 @@ def _update(plan: LoadPlan, source: sql.Identifier, equal: sql.Composable) -> sq
         t_key=list_columns(plan.key, "t"),
         source=source,
         target=plan.table,
-        same_key=_same_key(plan),
+        same_key=same_key(plan),
         equal=equal,
         changed=sql.Literal(CHANGED),
         sets=sql.SQL(", ").join(sets),
@@ -202,75 +209,54 @@ _CHECK_DONE = sql.SQL(
 ).format(discarded=sql.Literal(DISCARDED))
 
 
-def _insert(plan: LoadPlan, source: sql.Identifier, *, keyed: bool) -> sql.Composable:
-    # COPY writes identity columns that are listed, GENERATED ALWAYS or not; so must this.
-    which = sql.SQL("s._line {}").format(IN_RANGE)
-    if keyed:
-        which = sql.SQL("d.kind = 'loaded' AND d.line {}").format(IN_RANGE)
-    joined = sql.SQL("{} s").format(source)
-    if keyed:
-        joined = sql.SQL("{} d JOIN {} s ON s._line = d.line").format(SETTLED, source)
-    counted = sql.SQL("{} d").format(SETTLED) if keyed else joined
+def _insert_keyed(plan: LoadPlan, source: sql.Identifier) -> sql.Composable:
+    # COPY writes identity columns that are listed, GENERATED ALWAYS or not; so must every INSERT here.
     return sql.SQL(
         """
-        SELECT count(*) INTO work.expected FROM {counted} WHERE {which};
+        SELECT count(*) INTO work.expected FROM {settled} d WHERE d.kind = 'loaded' AND d.line {in_range};
         INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE
-        SELECT {values} FROM {joined} WHERE {which} ORDER BY s._line;
+        SELECT {values} FROM {settled} d JOIN {source} s ON s._line = d.line
+        WHERE d.kind = 'loaded' AND d.line {in_range} ORDER BY s._line;
         {check}
         """
     ).format(
-        counted=counted,
-        which=which,
+        settled=SETTLED,
+        in_range=IN_RANGE,
         target=plan.table,
-        columns=list_columns(loaded_columns(plan)),
-        values=_values(plan),
-        joined=joined,
+        columns=insert_columns(plan),
+        values=values(plan),
+        source=source,
         check=_CHECK_DONE,
     )
 
 
-def _touch(plan: LoadPlan, source: sql.Identifier) -> sql.Composable:
+def _insert_plain(plan: LoadPlan, source: sql.Identifier, live: sql.Composed) -> sql.Composable:
+    return sql.SQL(
+        """
+        SELECT count(*) INTO work.expected FROM {source} s WHERE {live};
+        INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE
+        SELECT {values} FROM {source} s WHERE {live} ORDER BY s._line;
+        {check}
+        """
+    ).format(
+        source=source,
+        live=live,
+        target=plan.table,
+        columns=insert_columns(plan),
+        values=values(plan),
+        check=_CHECK_DONE,
+    )
+
+
+def _touch(plan: LoadPlan) -> sql.Composable:
     kinds = ["skipped", "unchanged"] if plan.lineage else ["skipped", "unchanged", "loaded", "updated"]
     return sql.SQL(
         """
         INSERT INTO sluice.touched_keys (import_id, key, line, kind)
-        SELECT {import_id}, CASE WHEN {exists} THEN {t_text} ELSE {s_text} END, d.line, d.kind
-        FROM {settled} d JOIN {source} s ON s._line = d.line LEFT JOIN {target} t ON {same_key}
-        WHERE d.kind = ANY ({kinds}) AND d.line {in_range};
+        SELECT {import_id}, d.key, d.line, d.kind FROM {settled} d
+        WHERE d.kind = ANY ({kinds}::text[]) AND d.line {in_range};
         """
-    ).format(
-        import_id=plan.import_id,
-        exists=sql.SQL("{} IS NOT NULL").format(sql.Identifier("t", plan.key[0])),
-        t_text=key_text(plan, "t"),
-        s_text=key_text(plan, "s"),
-        settled=SETTLED,
-        source=source,
-        target=plan.table,
-        same_key=_same_key(plan),
-        kinds=sql.Literal(kinds),
-        in_range=IN_RANGE,
-    )
-
-
-def key_text(plan: LoadPlan, alias: str) -> sql.Composed:
-    """The key as `touched_keys` holds it."""
-    return sql.SQL("jsonb_build_array({})::text").format(list_columns(plan.key, alias))
-
-
-def loaded_columns(plan: LoadPlan) -> tuple[str, ...]:
-    """The columns a load writes, lineage included."""
-    return (*plan.columns, "_import_id", "_line") if plan.lineage else plan.columns
-
-
-def _values(plan: LoadPlan) -> sql.Composed:
-    values = list_columns(plan.columns, "s")
-    return sql.SQL("{}, {}, s._line").format(values, plan.import_id) if plan.lineage else values
-
-
-def _same_key(plan: LoadPlan) -> sql.Composed:
-    return sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(sql.Identifier("t", name), sql.Identifier("s", name)) for name in plan.key
-    )
+    ).format(import_id=plan.import_id, settled=SETTLED, kinds=sql.Literal(kinds), in_range=IN_RANGE)
 
 
 def _equal(conn: Connection, plan: LoadPlan) -> sql.Composable:

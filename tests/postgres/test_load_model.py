@@ -83,5 +83,6 @@ def test_every_cut_gives_what_the_rules_say(
         assert counts == model.counts
         assert codes == model.codes
         assert things(connection) == sorted(model.table.values())
-        images = connection.execute("SELECT count(*) FROM sluice.before_images").fetchone()
+        query = "SELECT count(*) FROM sluice.before_images WHERE import_id = %s"
+        images = connection.execute(query, [plan.import_id]).fetchone()
         assert images == (model.counts.updated,)

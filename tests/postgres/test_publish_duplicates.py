@@ -72,7 +72,7 @@ def flag(conn: Connection, plan: LoadPlan, *rules: UniqueRule) -> Adjustment:
 
 def rejected(conn: Connection, plan: LoadPlan) -> list[tuple[int, bytes, list[str]]]:
     return conn.execute(
-        "SELECT line, raw, array_agg(code || '=' || coalesce(value, '') ORDER BY code) FROM sluice.rejected_rows"
+        "SELECT line, raw, array_agg(code || '=' || coalesce(value, '') ORDER BY code, value) FROM sluice.rejected_rows"
         " JOIN sluice.row_errors USING (import_id, line) WHERE import_id = %s GROUP BY line, raw ORDER BY line",
         [plan.import_id],
     ).fetchall()
