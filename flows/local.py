@@ -25,9 +25,10 @@ def run_import_file(request: Request, on_progress: OnProgress, resume: int | Non
 
     with listening(on_progress):
         state: Any = import_file(**_parameters(request), resume=resume or 0, return_state=True)
-    if isinstance(state.data, BaseException):
-        raise state.data
-    report: Report = state.data if isinstance(state.data, Report) else state.result()
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, BaseException):
+        raise result
+    report: Report = result
     return report
 
 
@@ -43,7 +44,7 @@ def _settle_environment() -> None:
     os.environ.setdefault("PREFECT_HOME", str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "40")  # the report and the bar say it better
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "50")  # bar, report and message say it better
     from prefect.settings import PREFECT_API_URL
 
     address = urlsplit(PREFECT_API_URL.value() or "")
