@@ -44,7 +44,7 @@ def _settle_environment() -> None:
     os.environ.setdefault("PREFECT_HOME", str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "50")  # bar, report and message say it better
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # bar, report and message say it better
     from prefect.settings import PREFECT_API_URL
 
     address = urlsplit(PREFECT_API_URL.value() or "")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -29,6 +29,7 @@ from sluice.database import connect, database_url, translated
 from sluice.errors import ImportCancelled, SluiceError, SourceError, Superseded, TerminalError
 from sluice.finish import finish_import
 from sluice.load import LoadPlan, load_chunk
+from sluice.location import locate
 from sluice.migrate import ensure_ledger
 from sluice.model import Chunk, Commit, Counts, Report, Status
 from sluice.prefetch import prefetched
@@ -45,6 +46,10 @@ from sluice.source import Snapshot, snapshot
 from sluice.target import TargetPlan, ensure_target
 from sluice.thresholds import check_threshold
 from sluice.workbench import Prepared, Workbench
+
+#: A file up to this size is read once more to say "already imported" at once: a fraction of a second, where
+#: starting Prefect takes several.
+LOOK_AHEAD_BYTES = 128 * 1024 * 1024
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

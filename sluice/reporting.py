@@ -60,13 +60,13 @@ def report_of(connection: Connection, import_id: int) -> Report:
     )
 
 
-def report_of_nothing(source: str, message: str) -> Report:
+def report_of_nothing(source: str, dataset: str | None, message: str) -> Report:
     """The report of an import that failed before it had a number."""
     now = datetime.now(UTC).isoformat()
     return Report(
         import_id=None,
         status=Status.FAILED,
-        dataset=None,
+        dataset=dataset,
         table="",
         source=source and locate(source).shown,
         sha256="",

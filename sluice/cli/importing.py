@@ -104,7 +104,7 @@ def _run(request: Request, *, no_prefect: bool, as_json: bool, resume: int | Non
         with shown_progress(f"{request.dataset or request.table} <- {PurePath(request.source).name}") as on_progress:
             report = engine(request, on_progress, resume)
     except SluiceError as error:
-        _fail(error, request.source, as_json=as_json)
+        _fail(error, request.source, request.dataset, as_json=as_json)
     if as_json:
         echo_json(report.to_dict())
     else:
@@ -124,22 +124,26 @@ def _run_engine(request: Request, on_progress: OnProgress, resume: int | None) -
 
 def _run_flow(request: Request, on_progress: OnProgress, resume: int | None) -> Report:
     from flows.local import run_import_file  # the command line is the one place in sluice/ that knows of flows/
+    from sluice.importer import refuse_at_once
+    from sluice.settings import Settings
 
+    if resume is None:
+        refuse_at_once(request, Settings.from_environment())
     return run_import_file(request, on_progress, resume)
 
 
-def _fail(error: SluiceError, source: str | None, *, as_json: bool) -> NoReturn:
+def _fail(error: SluiceError, source: str | None, dataset: str | None = None, *, as_json: bool) -> NoReturn:
     """The message on stderr; with --json, a report on stdout all the same: the ledger's, if the import got there."""
     if as_json:
-        echo_json(_report_of_failure(error, source))
+        echo_json(_report_of_failure(error, source, dataset))
     echo_error(error)
     sys.exit(error.exit_status)
 
 
-def _report_of_failure(error: SluiceError, source: str | None) -> dict[str, Any]:
+def _report_of_failure(error: SluiceError, source: str | None, dataset: str | None) -> dict[str, Any]:
     from sluice.reporting import report_of, report_of_nothing
 
     if error.import_id is not None:
         with suppress(SluiceError), ledger_connection() as connection:  # it may be the database that failed
             return report_of(connection, error.import_id).to_dict()
-    return report_of_nothing(source or "", str(error)).to_dict()
+    return report_of_nothing(source or "", dataset, str(error)).to_dict()
