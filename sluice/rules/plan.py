@@ -39,17 +39,26 @@ class RulePlan:
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
         self._used = suite.used_columns
-        self._conditions = {rule.index: condition_of(rule) for rule in suite.row_rules}
         self._tables = {rule.index: dependencies(with_batch(rule.expectation), _BASIC) for rule in suite.table_rules}
-        engine = HybridEngine(pd.DataFrame())
-        graph = MetricsCalculator(engine).build_metric_dependency_graph(list(self._conditions.values()))
+        self._conditions = {rule.index: condition_of(rule) for rule in suite.row_rules}
+        self._arguments = {self._conditions[rule.index].id: rule.arguments for rule in suite.row_rules}
         self._metrics: dict[Any, MetricConfiguration] = {}
+        self._providers: dict[Any, Any] = {}
+        engine = HybridEngine(pd.DataFrame())
+        for rule in suite.row_rules:
+            try:
+                self._lay_out(self._conditions[rule.index], engine)
+            except Exception as error:
+                raise _unjudged(rule, error) from error
+
+    def _lay_out(self, condition: MetricConfiguration, engine: HybridEngine) -> None:
+        """Note the metric and all it depends on; ids do not depend on the data, so that once a file is enough."""
+        graph = MetricsCalculator(engine).build_metric_dependency_graph([condition])
         for edge in graph.edges:
             for metric in (edge.left, edge.right):
-                if metric is not None:
-                    self._metrics.setdefault(metric.id, metric)
-        self._providers = {key: get_metric_provider(m.metric_name, engine) for key, m in self._metrics.items()}
-        self._arguments = {self._conditions[rule.index].id: rule.arguments for rule in suite.row_rules}
+                if metric is not None and metric.id not in self._metrics:
+                    self._metrics[metric.id] = metric
+                    self._providers[metric.id] = get_metric_provider(metric.metric_name, engine)
 
     def judge(self, table: pa.Table, failed_cells: FailedCells = _NO_FAILED_CELLS) -> Verdict:
         """Judge every row by every rule.

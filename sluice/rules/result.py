@@ -107,7 +107,7 @@ def _failure(rule: Rule, verdict: Any) -> FailedRule:
     if isinstance(rule, TableRule):
         return FailedRule(rule.code, rule.column, rule.severity, shorten(_table_message(rule, result)), "table")
     met = 100 - (result.get("unexpected_percent") or 0)
-    message = f"{met:.6g} % of the rows pass, the suite asks for {100 * rule.mostly:.6g} %; a row that does not: {rule.message}"
+    message = f"{met:.6g} % of the rows pass, {100 * rule.mostly:.6g} % are asked for; one that does not {rule.message}"
     return FailedRule(rule.code, rule.column, rule.severity, shorten(message), "row")
 
 

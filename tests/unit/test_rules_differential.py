@@ -312,7 +312,7 @@ def test_a_value_that_is_no_json_breaks_its_schema_and_nothing_else() -> None:
 
 
 def test_a_column_of_nulls_only_meets_every_rule_about_values() -> None:
-    cases = [case for case in CASES if case["kwargs"].get("column") and "be_null" not in case["type"]]
+    cases = [case for case in CASES[::2] if case["kwargs"].get("column") and "be_null" not in case["type"]]
     suite = load_suite({"name": "all", "expectations": cases}, columns=COLUMNS)
     table = make_table(5, nulls=False)
     empty = pa.table({name: pa.nulls(5, table.schema.field(name).type) for name in COLUMNS})
@@ -322,7 +322,7 @@ def test_a_column_of_nulls_only_meets_every_rule_about_values() -> None:
 
 
 def test_a_chunk_without_rows() -> None:
-    suite = load_suite({"name": "all", "expectations": QUICK}, columns=COLUMNS)
+    suite = load_suite({"name": "all", "expectations": CASES[::4]}, columns=COLUMNS)
     verdict = RulePlan(suite).judge(make_table(0, nulls=False), {"text": np.empty(0, np.int64)})
     assert verdict.violations == ()
     assert {share["total"] for share in verdict.metrics["rows"].values()} == {0}

@@ -213,9 +213,7 @@ def test_only_tolerances_and_rules_about_the_file_fail_it() -> None:
     not_null["kwargs"]["mostly"] = 0.5
     assert failed(table, not_null) == []
     not_null["kwargs"]["mostly"] = 0.51
-    assert failed(table, not_null) == [
-        ("row", "50 % of the rows pass, the suite asks for 51 %; a row that does not: is empty")
-    ]
+    assert failed(table, not_null) == [("row", "50 % of the rows pass, 51 % are asked for; one that does not is empty")]
     assert failed(table, rule("table_row_count_to_equal", value=5)) == [
         ("table", "table row count is expected to equal 5; found 4")
     ]
