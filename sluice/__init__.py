@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sluice.errors import SluiceError
 
 if TYPE_CHECKING:
-    from sluice.importer import import_file
     from sluice.model import Report
+    from sluice.run import import_file
 
 __all__ = ["Report", "SluiceError", "import_file"]
 
@@ -23,7 +23,7 @@ __all__ = ["Report", "SluiceError", "import_file"]
 def __getattr__(name: str) -> Any:
     """The names that need pyarrow and psycopg, on first use (PEP 562)."""
     if name == "import_file":
-        from sluice.importer import import_file
+        from sluice.run import import_file
 
         return import_file
     if name == "Report":

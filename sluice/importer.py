@@ -1,40 +1,27 @@
-"""One import from beginning to end: settle its form, claim it, load its windows, finish it.
-
-    with opened(request, settings) as running:
-        for window in running.windows:
-            running.load(window)
-        report = running.finish()
-
-Leaving the block with an exception marks the import failed (or cancelled, on an interrupt). What it committed is
-kept, and the same call again goes on from there.
-"""
+"""An import under way: load its windows, finish it, or write down how it failed. `sluice.opening` makes one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pyarrow as pa
 
 from sluice import claim as claims
-from sluice import history, ledger
-from sluice.chunks import CHUNK_BYTES, Cutter, windows
-from sluice.claim import Claim, Claimed, table_lock
+from sluice import ledger
+from sluice.chunks import windows
+from sluice.claim import Claimed, table_lock
 from sluice.database import connect, database_url, translated
-from sluice.errors import ImportCancelled, SluiceError, SourceError, Superseded, TerminalError
+from sluice.errors import ImportCancelled, SluiceError, Superseded, TerminalError
 from sluice.finish import finish_import
 from sluice.load import LoadPlan, load_chunk
-from sluice.location import locate
-from sluice.migrate import ensure_ledger
 from sluice.model import Chunk, Commit, Counts, Report, Status
 from sluice.prefetch import prefetched
-from sluice.prepare import recipe_for, with_rules, with_types
-from sluice.publish import create_staging, staging_plan
+from sluice.publish import staging_plan
 from sluice.recipe import Recipe
 from sluice.rejects import save_rejects, save_unique_values
 from sluice.relocate import Relocator
@@ -42,8 +29,8 @@ from sluice.reporting import export_rejects, report_of
 from sluice.request import Request
 from sluice.route import count_codes
 from sluice.settings import Settings
-from sluice.source import Snapshot, snapshot
-from sluice.target import TargetPlan, ensure_target
+from sluice.source import Snapshot
+from sluice.target import TargetPlan
 from sluice.thresholds import check_threshold
 from sluice.workbench import Prepared, Workbench
 
@@ -232,166 +219,3 @@ class Import:
                 connection = connect(database_url(self._settings))
                 stack.callback(connection.close)
             ledger.fail(connection, self.import_id, self.claimed.attempt, status, message)
-
-
-@contextmanager
-def opened(
-    request: Request,
-    settings: Settings,
-    *,
-    on_progress: OnProgress | None = None,
-    flow_run_id: str | None = None,
-    started_by: str | None = None,
-    resume: int | None = None,
-) -> Iterator[Import]:
-    """Settle everything that can be settled before the first row, claim the import, and hold its table.
-
-    The file is read through once here: its fingerprint, its text and its chunks come from the same pass. `resume`
-    is the number of an import to go on with; without it, an unfinished import of the same content is found.
-
-    Raises:
-        UsageError, DatasetError, SuiteError, SourceError, HeaderError, TargetError: something does not fit.
-        AlreadyImported: this content is in the table. TableBusy: another import is writing to it.
-        DatabaseError, DatabaseUnavailable: no usable database.
-    """
-    recipe = recipe_for(request, settings)
-    with ExitStack() as stack:
-        connection = connect(database_url(settings))
-        stack.callback(connection.close)
-        ensure_ledger(connection)
-        cutter = Cutter(recipe.dialect, start=recipe.data_start, first_line=recipe.first_line)
-        chunks: list[Chunk] = []
-        snap = stack.enter_context(
-            snapshot(
-                request.source,
-                recipe.dialect.encoding,
-                settings.home / "spool",
-                on_block=lambda block: chunks.extend(cutter.feed(block)),
-                begins_with=recipe.begins_with,
-            )
-        )
-        chunks += cutter.finish()
-        if recipe.untyped:
-            recipe = with_types(recipe, request, snap, chunks)
-        wanted = _claim(request, recipe, snap, flow_run_id, started_by)
-        if resume is None and not (request.force or request.dry_run):
-            claims.refuse_repetition(connection, wanted)  # at once: the rules take seconds to load
-        recipe = with_rules(recipe)
-        table = recipe.dataset.table
-        stack.enter_context(table_lock(connection, table, wait=request.wait))
-        if request.dry_run:
-            stack.enter_context(connection.transaction(force_rollback=True))
-        target = ensure_target(connection, recipe.dataset)
-        with connection.transaction():  # a claim without its staging table could not be resumed
-            claimed = claims.claim(connection, wanted) if resume is None else _resumed(connection, wanted, resume)
-            _check_cuts(claimed, chunks)
-            # How it commits is settled once: what the first attempt loaded lies where that says.
-            dataset = replace(recipe.dataset, commit=Commit(claimed.row.plan["commit"]))
-            recipe = replace(recipe, dataset=dataset)
-            running = Import(request, settings, recipe, snap, chunks, connection, target, claimed, on_progress, stack)
-            if dataset.commit is Commit.ATOMIC and not claimed.resumed:
-                create_staging(connection, running.plan)
-        try:
-            yield running
-        except BaseException as error:
-            running.failed(error)
-            raise
-
-
-def _claim(request: Request, recipe: Recipe, snap: Snapshot, flow_run_id: str | None, started_by: str | None) -> Claim:
-    return Claim(
-        dataset=request.dataset,
-        table=recipe.dataset.table,
-        source=snap.uri,
-        sha256=snap.sha256,
-        size=snap.size,
-        fingerprint=f"dry run {uuid4()}" if request.dry_run else recipe.fingerprint(snap.sha256),
-        options=request.to_dict() | {"source": snap.uri},
-        dialect=asdict(recipe.dialect),
-        plan={**recipe.plan_dict(), "chunk_bytes": CHUNK_BYTES, "commit": recipe.dataset.commit},
-        bytes_total=snap.text_size,
-        flow_run_id=flow_run_id,
-        started_by=started_by,
-        force=request.force,
-    )
-
-
-def _resumed(connection: Connection, wanted: Claim, import_id: int) -> Claimed:
-    """Go on with an import by its number, if what was found now is what it was begun with."""
-    row = history.get(connection, import_id)
-    if row.sha256 != wanted.sha256:
-        raise SourceError(
-            f"{row.source} is not the file any more that import #{import_id} was begun with.",
-            hint=f"Bring back that file; or undo the import (`sluice undo {import_id}`) and import the new one.",
-        )
-    if row.fingerprint != wanted.fingerprint:
-        raise TerminalError(
-            f"The dataset {row.dataset} was changed since import #{import_id} began, so its rows would not be alike.",
-            hint=f"Bring back the old definition; or undo the import (`sluice undo {import_id}`) and import again.",
-        )
-    return claims.resume(connection, import_id)
-
-
-def _check_cuts(claimed: Claimed, chunks: list[Chunk]) -> None:
-    """A resumed import must cut the text where its first attempt did."""
-    cuts = {(chunk.byte_start, chunk.byte_end) for chunk in chunks}
-    if any((done.byte_start, done.byte_end) not in cuts for done in claimed.done):
-        raise TerminalError(
-            f"Import #{claimed.import_id} was begun by a version of Sluice that cuts files elsewhere.",
-            hint=f"Resume it with that version, or undo it (`sluice undo {claimed.import_id}`) and import again.",
-        )
-
-
-def import_file(
-    source: str,
-    *,
-    dataset: str | None = None,
-    table: str | None = None,
-    database_url: str | None = None,
-    progress: OnProgress | None = None,
-    **options: Any,
-) -> Report:
-    """Import one file with the engine alone; no run is recorded in Prefect.
-
-    Args:
-        source: path or URI.
-        dataset, table: exactly one of the two.
-        database_url: where not SLUICE_DATABASE_URL (or the embedded server) is meant.
-        progress: called after every chunk.
-        options: as on the command line, with underscores: `all_text=True`, `skip_lines=2`, `max_rejects="10%"`.
-
-    Raises:
-        SluiceError: see `sluice.errors`.
-    """
-    from sluice.request import request_of
-
-    request = request_of(source, dataset=dataset, table=table, **options)
-    settings = Settings.from_environment()
-    if database_url is not None:
-        settings = replace(settings, database_url=database_url)
-    return run(request, settings, on_progress=progress)
-
-
-def run(
-    request: Request,
-    settings: Settings,
-    *,
-    on_progress: OnProgress | None = None,
-    started_by: str | None = None,
-    resume: int | None = None,
-) -> Report:
-    """All of an import in this process."""
-    with opened(request, settings, on_progress=on_progress, started_by=started_by, resume=resume) as running:
-        for window in running.windows:
-            running.load(window)
-        return running.finish()
-
-
-def request_to_resume(settings: Settings, import_id: int) -> Request:
-    """The request an import was begun with. Raises UsageError when there is none of that number."""
-    connection = connect(database_url(settings))
-    try:
-        ensure_ledger(connection)
-        return Request.from_dict(history.get(connection, import_id).options)
-    finally:
-        connection.close()

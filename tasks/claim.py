@@ -9,7 +9,8 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from sluice.importer import Import, opened
+from sluice.importer import Import
+from sluice.opening import opened
 from sluice.request import Request
 from sluice.settings import Settings
 from tasks.progress import current_listener

@@ -87,7 +87,7 @@ def import_command(source: str, no_prefect: bool, as_json: bool, **options: Any)
 @reports_errors
 def resume(import_id: int, no_prefect: bool, as_json: bool) -> None:
     """Continue an import that failed, was cancelled or was killed, from its last committed chunk."""
-    from sluice.importer import request_to_resume
+    from sluice.run import request_to_resume
     from sluice.settings import Settings
 
     try:
@@ -115,7 +115,7 @@ def _run(request: Request, *, no_prefect: bool, as_json: bool, resume: int | Non
 
 
 def _run_engine(request: Request, on_progress: OnProgress, resume: int | None) -> Report:
-    from sluice.importer import run
+    from sluice.run import run
     from sluice.settings import Settings
 
     settings = Settings.from_environment()
@@ -124,7 +124,7 @@ def _run_engine(request: Request, on_progress: OnProgress, resume: int | None) -
 
 def _run_flow(request: Request, on_progress: OnProgress, resume: int | None) -> Report:
     from flows.local import run_import_file  # the command line is the one place in sluice/ that knows of flows/
-    from sluice.importer import refuse_at_once
+    from sluice.opening import refuse_at_once
     from sluice.settings import Settings
 
     if resume is None:

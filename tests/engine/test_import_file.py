@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from sluice import importer
+from sluice import opening
 from sluice.chunks import Cutter
 from sluice.database import connect, database_url
 from sluice.errors import AlreadyImported, SourceError
+from sluice.importer import Progress
 from sluice.model import Report
 from sluice.settings import Settings
 
@@ -51,7 +52,7 @@ def task_runs(state: Any, at_least: int = 3) -> dict[str, str]:
                 if len(runs) >= at_least and all(run.state and run.state.is_final() for run in runs):
                     break
                 await asyncio.sleep(0.2)
-            return {run.name: run.state.name if run.state else "" for run in runs}
+            return {run.name: (run.state.name or "") if run.state else "" for run in runs}
 
     return asyncio.run(read())
 
@@ -94,10 +95,10 @@ def test_the_same_file_is_refused(home: Path) -> None:
 def test_a_lost_connection_is_tried_again_and_doubles_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasks.progress import listening
 
-    monkeypatch.setattr(importer, "Cutter", partial(Cutter, chunk_bytes=200_000))
-    killed = []
+    monkeypatch.setattr(opening, "Cutter", partial(Cutter, chunk_bytes=200_000))
+    killed: list[int] = []
 
-    def kill_once(progress: importer.Progress) -> None:
+    def kill_once(progress: Progress) -> None:
         if not killed:
             killed.append(progress.import_id)
             sql(
