@@ -18,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sluice.model import ColumnType, TypeName
 from sluice.rules.coerce import is_aware
@@ -50,15 +49,6 @@ def arrow_of(column: pd.Series[Any]) -> pa.Array:
     """The column as one Arrow array, missing values as null; without a copy for `str`."""
     array = pa.array(column, from_pandas=True)
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-
-
-def text_of(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Any column as canonical text: equal values have equal texts."""
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return values
-    if pa.types.is_floating(values.type):
-        values = pc.add(values, 0.0)  # -0.0 equals 0.0
-    return values.cast(pa.string())
 
 
 def _series(values: pa.ChunkedArray) -> pd.Series[Any]:

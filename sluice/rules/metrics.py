@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 
 from sluice.model import ColumnType, TypeName
 from sluice.rules.coerce import coerce
-from sluice.rules.frame import arrow_of, arrow_type, text_of
+from sluice.rules.frame import arrow_of, arrow_type
+from sluice.rules.text import text_of
 from sluice.rules.values import Metrics
 
 #: Sample values a rule keeps; Great Expectations' own `partial_unexpected_count`.

@@ -13,9 +13,10 @@ import pyarrow as pa
 from sluice.errors import RuleError
 from sluice.model import Violation
 from sluice.rules.engine import HybridEngine
-from sluice.rules.frame import frame_of, text_of
+from sluice.rules.frame import frame_of
 from sluice.rules.gx import BATCH, MetricConfiguration, MetricsCalculator, dependencies, get_metric_provider, with_batch
 from sluice.rules.metrics import PARTIALS, SAMPLE, Subject
+from sluice.rules.text import text_of
 from sluice.rules.unique import takes_part
 from sluice.rules.values import RowRule, Rule, Suite, TableRule, UniqueRule, Verdict
 

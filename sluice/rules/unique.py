@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.rules.frame import text_of
+from sluice.rules.text import text_of
 from sluice.rules.values import Suite, UniqueRule
 
 FailedCells = Mapping[str, npt.NDArray[np.int64]]
