@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test bench check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ demo: .venv/.installed ## Import samples/customers.csv through the Prefect flow 
 test: .venv/.installed-dev ## The whole test suite
 	$(BIN)/python -m pytest
 
+bench: .venv/.installed ## Time imports against psql \copy of the same file
+	$(BIN)/python tests/bench/run.py --flow
+
 check: .venv/.installed-dev ## Format, lint, types and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -53,4 +56,5 @@ lock: ## Rewrite both lock files (needs uv)
 	uv pip compile pyproject.toml --extra dev --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements.txt -q -o requirements-dev.txt
 
 clean: ## Remove the environment and the embedded data
+	-$(BIN)/python -c 'from sluice.settings import Settings; from sluice.embedded import stop_embedded; stop_embedded(Settings.from_environment().home)'
 	rm -rf .venv .sluice
