@@ -1,4 +1,4 @@
-"""What every test run says about itself. The database fixtures are in tests/postgres."""
+"""What every test run says about itself, and how hard its property tests try. Database fixtures: tests/postgres."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import os
 import subprocess
 import warnings
 
+from hypothesis import settings
+
 from sluice.database import connect, redact
 from sluice.errors import SluiceError
+
+#: Examples a property test tries (some try a multiple): few while somebody waits, many in CI.
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("thorough", max_examples=500, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_report_header() -> str:

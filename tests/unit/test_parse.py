@@ -19,6 +19,9 @@ HOSTILE = st.lists(
     max_size=40,
 ).map(b"".join)
 
+#: More under the profile `thorough` (tests/conftest.py).
+EXAMPLES = settings.default.max_examples
+
 STRICT = Dialect()
 DIALECTS = st.sampled_from(
     [
@@ -56,7 +59,7 @@ def read(
     return {"rows": rows, "bad": bad, "records": records, "blank": blank}
 
 
-@settings(max_examples=1500)
+@settings(max_examples=6 * EXAMPLES)
 @given(HOSTILE, DIALECTS, st.integers(1, 50), st.integers(1, 50), st.sampled_from([5, 12, 10**6]))
 def test_the_answer_does_not_depend_on_the_cut(
     text: bytes, dialect: Dialect, chunk_bytes: int, piece: int, limit: int
@@ -78,7 +81,7 @@ def test_every_chunk_size_from_one_record_up(text: bytes) -> None:
 CELL = st.text(st.sampled_from('ab",;\n\r é€\\'), max_size=8)
 
 
-@settings(max_examples=500)
+@settings(max_examples=2 * EXAMPLES)
 @given(
     st.lists(st.tuples(CELL, CELL), max_size=12),
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]),

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from sluice.model import Dialect, StrayQuotes
 from sluice.records import scan
 
+#: More under the profile `thorough` (tests/conftest.py).
+EXAMPLES = settings.default.max_examples
+
 STRICT = Dialect()
 LITERAL = Dialect(stray_quotes=StrayQuotes.LITERAL)
 ESCAPED = Dialect(escape="\\")
@@ -90,31 +93,31 @@ def scanned(text: bytes, dialect: Dialect, limit: int = 10**9) -> list[tuple[int
     ]
 
 
-@settings(max_examples=1500)
+@settings(max_examples=6 * EXAMPLES)
 @given(HOSTILE)
 def test_strict_scan_follows_the_grammar(text: bytes) -> None:
     assert scanned(text, STRICT) == by_the_book(text, STRICT)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=6 * EXAMPLES)
 @given(HOSTILE)
 def test_literal_scan_follows_the_grammar(text: bytes) -> None:
     assert scanned(text, LITERAL) == by_the_book(text, LITERAL)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=4 * EXAMPLES)
 @given(HOSTILE_ESCAPED)
 def test_escaped_scan_follows_the_grammar(text: bytes) -> None:
     assert scanned(text, ESCAPED) == by_the_book(text, ESCAPED)
 
 
-@settings(max_examples=800)
+@settings(max_examples=3 * EXAMPLES)
 @given(HOSTILE, st.integers(1, 12))
 def test_overlong_records_cost_one_line(text: bytes, limit: int) -> None:
     assert scanned(text, STRICT, limit) == by_the_book(text, STRICT, limit)
 
 
-@settings(max_examples=800)
+@settings(max_examples=3 * EXAMPLES)
 @given(HOSTILE, st.integers(1, 20), st.sampled_from([STRICT, LITERAL]))
 def test_undecided_bytes_are_left_for_later(text: bytes, cut: int, dialect: Dialect) -> None:
     """What a scan decides about the front of a text holds whatever follows it."""
