@@ -18,7 +18,7 @@ import pyarrow as pa
 from sluice.cast import cast_table
 from sluice.encode import CopyData
 from sluice.load import LoadPlan, encode
-from sluice.model import Chunk, Violation
+from sluice.model import Chunk, ExtraColumns, Violation
 from sluice.parse import parse
 from sluice.recipe import Recipe
 from sluice.route import Routed, route
@@ -77,13 +77,15 @@ class Workbench:
             violations += verdict.violations
             metrics = verdict.metrics
             unique = unique_values(recipe.suite, table, failed)
-        if recipe.columns.extras:
+        if recipe.dataset.extra_columns is ExtraColumns.KEEP:
             table = table.append_column(EXTRA, _extra_json(parsed.text, recipe))
         return route(parsed, table, violations, source_bytes=recipe.source_bytes, unique=unique, metrics=metrics)
 
 
 def _extra_json(text: pa.Table, recipe: Recipe) -> pa.StringArray:
-    """The file's columns that the dataset does not know, as one JSON object a row."""
+    """The file's columns that the dataset does not know, as one JSON object a row; an empty one where there are none."""
+    if not recipe.columns.extras:
+        return pa.repeat(pa.scalar("{}"), text.num_rows)
     kept = text.select([recipe.names[at] for at in recipe.columns.extras.values()])
     kept = kept.rename_columns(list(recipe.columns.extras))
     return pa.array([json.dumps(row, ensure_ascii=False) for row in kept.to_pylist()], pa.string())
