@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from sluice.database import connect, conninfo_of, embedded_url, stop_embedded
 from sluice.migrate import ensure_ledger
+from tests.postgres.import_bench import Bench, make_bench
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -130,3 +131,9 @@ def connection(database_url: str) -> Iterator[Connection]:
     """A connection to the test's own database, in autocommit, as `sluice.database.connect` makes them."""
     with connect(database_url) as connection:
         yield connection
+
+
+@pytest.fixture
+def bench(database_url: str, tmp_path: Path) -> Bench:
+    """A workplace for whole imports."""
+    return make_bench(database_url, tmp_path)
