@@ -20,7 +20,7 @@ HOSTILE = st.lists(
 ).map(b"".join)
 
 #: More under the profile `thorough` (tests/conftest.py).
-EXAMPLES = settings.default.max_examples
+EXAMPLES = settings().max_examples
 
 STRICT = Dialect()
 DIALECTS = st.sampled_from(

@@ -12,7 +12,7 @@ from sluice.model import Dialect, StrayQuotes
 from sluice.records import scan
 
 #: More under the profile `thorough` (tests/conftest.py).
-EXAMPLES = settings.default.max_examples
+EXAMPLES = settings().max_examples
 
 STRICT = Dialect()
 LITERAL = Dialect(stray_quotes=StrayQuotes.LITERAL)
