@@ -83,7 +83,7 @@ class Workbench:
 
 
 def _extra_json(text: pa.Table, recipe: Recipe) -> pa.StringArray:
-    """The file's columns that the dataset does not know, as one JSON object a row; an empty one where there are none."""
+    """The file's columns that the dataset does not know, as one JSON object a row: {} where there are none."""
     if not recipe.columns.extras:
         return pa.repeat(pa.scalar("{}"), text.num_rows)
     kept = text.select([recipe.names[at] for at in recipe.columns.extras.values()])
