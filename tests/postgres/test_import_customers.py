@@ -27,9 +27,9 @@ def expected(name: str = "customers.csv") -> set[tuple[int, str]]:
 @pytest.mark.parametrize("commit", list(Commit))
 @pytest.mark.parametrize("name", ["customers", "people", "contacts", "leads", "prospects"])
 def test_every_sample_is_rejected_exactly_where_it_is_bad(bench: Bench, name: str, commit: Commit) -> None:
-    told = {"set": {"user_id": "42"}} if name == "prospects" else {}
+    told = {"user_id": "42"} if name == "prospects" else {}
 
-    report = bench.run(SAMPLES / f"{name}.csv", dataset=name, commit=commit, chunk_bytes=20_000, **told)
+    report = bench.run(SAMPLES / f"{name}.csv", dataset=name, commit=commit, chunk_bytes=20_000, set=told)
 
     assert set(bench.errors(columns="line, code")) == expected(f"{name}.csv")
     assert [line for line, _ in bench.rejected()] == sorted(line for line, _ in expected(f"{name}.csv"))
@@ -103,12 +103,12 @@ def test_rejects_are_a_csv_file_with_the_sources_columns(bench: Bench) -> None:
     codes = dict(expected())
     assert all(f"[{codes[int(row[-2])]}]" in row[-1] for row in rows)
 
-    file = bench.folder / "rejects.csv"
-    some = bench.sluice("rejects", 1, "--rule", "key.duplicate", "--output", file)
+    output = bench.folder / "rejects.csv"
+    some = bench.sluice("rejects", 1, "--rule", "key.duplicate", "--output", output)
     assert (some.returncode, some.stdout) == (0, "")
-    assert file.read_text(encoding="utf-8").count("\n") == 10
+    assert output.read_text(encoding="utf-8").count("\n") == 10
     of_category = bench.sluice("rejects", 1, "--category", "duplicate").stdout
-    assert of_category == file.read_text(encoding="utf-8")
+    assert of_category == output.read_text(encoding="utf-8")
 
 
 def test_statuses_for_programs(bench: Bench) -> None:
