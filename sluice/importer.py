@@ -32,11 +32,15 @@ from sluice.settings import Settings
 from sluice.source import Snapshot
 from sluice.target import TargetPlan
 from sluice.thresholds import check_threshold
+from sluice.throttle import TokenBucket
 from sluice.workbench import Prepared, Workbench
 
 #: A file up to this size is read once more to say "already imported" at once: a fraction of a second, where
 #: starting Prefect takes several.
 LOOK_AHEAD_BYTES = 128 * 1024 * 1024
+
+#: Seconds the server has to take a request to cancel; a server that cannot in that time has gone.
+_CANCEL_SECONDS = 5.0
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -73,6 +77,7 @@ class Import:
         self.request, self.recipe, self.claimed, self.chunks, self.target = request, recipe, claimed, chunks, target
         self._settings, self._snapshot, self._connection, self._stack = settings, snap, connection, stack
         self._on_progress = on_progress
+        self._bucket = TokenBucket(request.max_rows_per_second) if request.max_rows_per_second else None
         self._catch_up()
         self._text_lines = sum(chunk.lines for chunk in chunks)
         self._optimistic = True
@@ -94,6 +99,11 @@ class Import:
     @property
     def import_id(self) -> int:
         return self.claimed.import_id
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress(self.import_id, self._bytes_done, sum(chunk.size for chunk in self.chunks), self._counts)
 
     @property
     def windows(self) -> list[tuple[Chunk, ...]]:
@@ -132,6 +142,8 @@ class Import:
         bench = Workbench(self.recipe, self._snapshot.text, self._snapshot.read)
         with prefetched(bench.prepare(chunk, self._chunk_plan) for chunk in pending) as prepared:
             for item in prepared:
+                if self._bucket is not None:
+                    self._bucket.take(item.routed.records)
                 with translated():
                     self._load_chunk(item)
         return self._counts
@@ -171,14 +183,10 @@ class Import:
         self._done.add(chunk.byte_start)
         self._counts += counts
         self._bytes_done += chunk.size
-        self._report_progress()
+        if self._on_progress is not None:
+            self._on_progress(self.progress)
         # The text has at least as many lines as records, so this never stops an import that would have passed.
         check_threshold(self.recipe.dataset.max_rejects, self._counts.rejected, records=self._text_lines)
-
-    def _report_progress(self) -> None:
-        if self._on_progress is not None:
-            total = sum(chunk.size for chunk in self.chunks)
-            self._on_progress(Progress(self.import_id, self._bytes_done, total, self._counts))
 
     def finish(self) -> Report:
         """Judge the file as a whole, publish what was staged, check the identity, and close the ledger's row.
@@ -210,6 +218,10 @@ class Import:
         cancelled = isinstance(error, ImportCancelled) or not isinstance(error, Exception)
         status = Status.CANCELLED if cancelled else Status.FAILED
         message = str(error) or type(error).__name__
+        if not isinstance(error, Exception):
+            message = (
+                f"Stopped ({type(error).__name__}). Its rows are kept; `sluice resume {self.import_id}` continues."
+            )
         if isinstance(error, SluiceError):
             error.import_id = None if self.request.dry_run else self.import_id
         if isinstance(error, Superseded) or self.request.dry_run:
@@ -217,6 +229,17 @@ class Import:
         with suppress(SluiceError, psycopg.Error), ExitStack() as stack:
             connection = self._connection
             if connection.closed or connection.broken or connection.info.transaction_status.name != "IDLE":
+                _let_go(connection)
                 connection = connect(database_url(self._settings))
                 stack.callback(connection.close)
             ledger.fail(connection, self.import_id, self.claimed.attempt, status, message)
+
+
+def _let_go(connection: Connection) -> None:
+    """End what a connection is still doing. A signal other than Ctrl-C (Prefect's cancellation) leaves psycopg in
+    the middle of a statement, whose transaction holds the import's row against being marked."""
+    if connection.closed:
+        return
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=_CANCEL_SECONDS)
+    connection.close()

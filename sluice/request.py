@@ -24,6 +24,7 @@ class Request:
         null: texts read as NULL in every column, besides the dataset's own.
         force: import again what was imported already. dry_run: everything but the load.
         wait: wait for another import into the same table to end, instead of refusing.
+        max_rows_per_second: the import takes at least as long as its rows do at this rate; None: as fast as it can.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Request:
     dry_run: bool = False
     force: bool = False
     wait: bool = False
+    max_rows_per_second: int | None = None
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -66,6 +68,8 @@ class Request:
             raise UsageError("--strict means --max-rejects 0; give one of the two.")
         if self.skip_lines is not None and self.skip_lines < 0:
             raise UsageError("--skip-lines cannot be negative.")
+        if self.max_rows_per_second is not None and self.max_rows_per_second < 1:
+            raise UsageError("--max-rows-per-second must be 1 or more.")
         if self.mode is Mode.REPLACE and self.commit is Commit.PROGRESSIVE:
             raise UsageError("Mode replace swaps the content in one transaction; it cannot commit progressively.")
         if self.table is not None:
