@@ -52,13 +52,17 @@ def settle(sample: bytes, told: DialectOptions, *, encoding: str = "utf-8", know
     if told.skip_lines is not None:
         fixed.add("skip_lines")
     reading = best_reading(body, base, fixed, known)
+    header = told.header if told.header is not None else has_header(reading)
+    if reading.head and not header:
+        reading = best_reading(body, base, fixed | {"skip_lines"}, known)
+        header = told.header if told.header is not None else has_header(reading)
     preamble = reading.rows[reading.head].line if reading.head else 0
     return Dialect(
         delimiter=reading.dialect.delimiter,
         quote=reading.dialect.quote,
         escape=reading.dialect.escape,
         encoding=encoding,
-        header=told.header if told.header is not None else has_header(reading),
+        header=header,
         skip_lines=(skip or 0) + preamble,
         stray_quotes=base.stray_quotes,
         short_rows=base.short_rows,

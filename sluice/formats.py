@@ -41,10 +41,14 @@ _JSON = re.compile(
 _CONTROL = bytes(byte for byte in range(0x1C) if byte not in b"\t\n\v\f\r\x1a\x1b")
 
 
+#: Magic numbers that may as well be a header's first word; the formats go on with bytes no text has.
+_WORDS = frozenset({b"PAR1", b"FEA1", b"ARROW1"})
+
+
 def refuse_formats(start: bytes) -> None:
     """Raise SourceError if these first (decompressed) bytes belong to a known format that is not text."""
     for magic, what, hint in _REFUSED:
-        if start.startswith(magic):
+        if start.startswith(magic) and not (magic in _WORDS and start[:64].translate(None, _CONTROL) == start[:64]):
             raise SourceError(f"This is {what}, not a CSV file.", hint=hint or "Check that it is the right file.")
     if start[257:262] == b"ustar":
         raise SourceError("This is a tar archive, not a CSV file.", hint="Unpack it and import the file inside.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,14 @@ def parse(
         refused[record] = code
         kept[record] = False
     rewritten = {i: rewrite(data[found.starts[i] : found.ends[i]], dialect) for i in found.irregular if kept[i]}
-    text, wrong_width = _split(data, found, kept, rewritten, dialect, names)
+    reading = dialect
+    if rewritten and dialect.quote is None:  # what was rewritten is quoted, so what holds that quote must be, too
+        reading = replace(dialect, quote=_plain_quote(dialect))
+        marks = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(_plain_quote(dialect)))
+        for i in _records_at(found, marks):
+            if kept[i]:
+                rewritten[i] = rewrite(data[found.starts[i] : found.ends[i]], dialect)
+    text, wrong_width = _split(data, found, kept, rewritten, reading, names)
     messages = {record: _message(code, dialect, limit) for record, code in refused.items()}
     for record, fields in wrong_width.items():
         refused[record] = "csv.column_count"
@@ -243,6 +250,13 @@ def _read_csv(data: bytes, dialect: Dialect, names: Sequence[str]) -> tuple[pa.T
 
     if not data:
         return pa.table({name: pa.array([], pa.string()) for name in names}), wrong
+    if data.startswith(codecs.BOM_UTF8):
+        # Arrow drops a byte order mark at the start of any buffer (apache/arrow#4392);
+        # the text's own is gone already, so this one belongs to a value.
+        data = codecs.BOM_UTF8 + data
+    if not data.endswith((b"\n", b"\r")):
+        # Without a line end, Arrow 26 reads an empty last field behind a quoted one as '' instead of NULL.
+        data += b"\n"
     table = csv.read_csv(
         pa.BufferReader(pa.py_buffer(data)),
         # One block, so that no record straddles two; one thread, or rows would have no numbers.
@@ -267,13 +281,18 @@ def _read_csv(data: bytes, dialect: Dialect, names: Sequence[str]) -> tuple[pa.T
 
 def rewrite(record: bytes, dialect: Dialect) -> bytes:
     """A sound record with text quotes or escapes, written so that a plain CSV reader reads the same values."""
-    quote = (dialect.quote or '"').encode()
+    quote = _plain_quote(dialect).encode()
     fields = []
     for value, quoted in split_record(record, dialect):
         if quoted or quote in value or dialect.delimiter.encode() in value or b"\n" in value or b"\r" in value:
             value = quote + value.replace(quote, quote * 2) + quote
         fields.append(value)
     return dialect.delimiter.encode().join(fields)
+
+
+def _plain_quote(dialect: Dialect) -> str:
+    """The quote a rewritten record is written with, also where the dialect has none."""
+    return dialect.quote or ("'" if dialect.delimiter == '"' else '"')
 
 
 def split_record(record: bytes, dialect: Dialect) -> list[tuple[bytes, bool]]:

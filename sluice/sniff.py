@@ -166,7 +166,7 @@ def _after_titles(rows: Sequence[Row]) -> int:
             comments += 1
         return comments
     for head, row in enumerate(rows[:_PREAMBLE]):
-        if row.width != width or _is_title(row):
+        if row.width != width or row.filled <= 1 or row.values[0].startswith("# "):
             continue
         steady = sum(later.width == width for later in rows[head:]) / len(rows[head:])
         if head == 0 or len(rows) - head < 2 or steady < _STEADY:
@@ -198,9 +198,11 @@ def has_header(reading: Reading) -> bool:
     if any(_is_data(value) for value in head.values) and not _year_columns(head):
         return _contrasts(reading.rows[reading.head :])
     values = [value.strip() for value in head.values]
-    if any(value in {row.values[at].strip() for row in body if at < row.width} for at, value in enumerate(values)):
+    if any(
+        value and value in {row.values[at].strip() for row in body if at < row.width} for at, value in enumerate(values)
+    ):
         return bool(body) and _contrasts(reading.rows[reading.head :])
-    return len(set(values)) == len(values) or _contrasts(reading.rows[reading.head :])
+    return any(values) or _contrasts(reading.rows[reading.head :])
 
 
 def _is_data(value: str) -> bool:
