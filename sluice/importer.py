@@ -202,7 +202,7 @@ class Import:
                 self.plan,
                 self.claimed,
                 Relocator(self.chunks, self._snapshot.read, self.recipe.dialect, self.recipe.source_bytes),
-                notes=self.target.notes,
+                notes=(*self.recipe.notes, *self.target.notes),
             )
             report = report_of(self._connection, self.import_id)
             if not self.request.dry_run:

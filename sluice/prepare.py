@@ -11,7 +11,7 @@ from sluice.errors import HeaderError
 from sluice.header import known_names, map_columns, read_header
 from sluice.infer import Inference
 from sluice.location import locate
-from sluice.model import Chunk, ColumnType, Dataset, TypeName
+from sluice.model import Chunk, ColumnType, Dataset, Dialect, DialectOptions, TypeName
 from sluice.parse import parse
 from sluice.recipe import Recipe
 from sluice.request import Request
@@ -54,7 +54,15 @@ def recipe_for(request: Request, settings: Settings) -> Recipe:
         first_line=header.first_line,
         untyped=request.table is not None and not request.all_text,
         begins_with=seen.text,
+        notes=_notes(dialect, told),
     )
+
+
+def _notes(dialect: Dialect, told: DialectOptions) -> tuple[str, ...]:
+    if not dialect.skip_lines or told.skip_lines is not None:
+        return ()
+    lines = "first line was" if dialect.skip_lines == 1 else f"first {dialect.skip_lines} lines were"
+    return (f"The file's {lines} taken for a preamble and not read as data (--skip-lines 0 reads all).",)
 
 
 def with_types(recipe: Recipe, request: Request, snap: Snapshot, chunks: Sequence[Chunk]) -> Recipe:

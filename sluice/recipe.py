@@ -29,6 +29,7 @@ class Recipe:
         suite: the dataset's rules, checked; None where it has none.
         untyped: the columns are still all text, and wait for the whole file to be looked at (`--infer`).
         begins_with: the sample's text, so that a file that was exchanged in between is noticed.
+        notes: what the operator should know of what was found out, for the report.
     """
 
     dataset: Dataset
@@ -40,6 +41,7 @@ class Recipe:
     suite: Suite | None = None
     untyped: bool = False
     begins_with: bytes = field(default=b"", repr=False)
+    notes: tuple[str, ...] = ()
 
     def source_bytes(self, text: bytes) -> bytes:
         """A record's UTF-8 text -> its bytes in the source's own encoding."""
