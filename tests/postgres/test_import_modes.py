@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from sluice.codes import Category
 from sluice.errors import UsageError
 from sluice.model import Commit, Counts, Mode
 from tests.postgres.import_bench import ITEMS, Bench, counts_of
@@ -59,7 +60,7 @@ def test_insert_may_reject_rows_that_are_there(bench: Bench, commit: Commit) -> 
 
     assert counts_of(report) == Counts(82, loaded=20, rejected=62)
     assert report.errors_by_rule == {"key.duplicate": 61, "type.numeric": 1}
-    assert report.errors_by_category["duplicate"] == 61
+    assert report.errors_by_category[Category.DUPLICATE] == 61
 
 
 @COMMITS
