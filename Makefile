@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check format lock clean
+.PHONY: help demo up test bench check format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,7 +33,11 @@ endif
 	@touch $@
 
 demo: .venv/.installed ## Import samples/customers.csv through the Prefect flow into an embedded PostgreSQL
-	@$(BIN)/sluice import samples/customers.csv --dataset customers || { status=$$?; [ $$status -eq 3 ] || exit $$status; }
+	@$(BIN)/sluice import samples/customers.csv --dataset customers || [ $$? -eq 3 ] \
+	|| $(BIN)/sluice imports --dataset customers --json | grep -q '"status": "completed' # it was imported already
+
+up: .venv/.installed ## The service in the foreground: database, Prefect with its UI, worker, deployments, inbox
+	@exec $(BIN)/python -m deployments.up
 
 test: .venv/.installed-dev ## The whole test suite
 	$(BIN)/python -m pytest

@@ -82,6 +82,11 @@ def stop_embedded(home: Path) -> bool:
     return True
 
 
+def embedded_runs(home: Path) -> bool:
+    """Whether the server under `home` lives, answering or not. Starts nothing."""
+    return _server_pid(_folder(home)) is not None
+
+
 def _folder(home: Path) -> Path:
     return home.expanduser().resolve() / "postgres"
 

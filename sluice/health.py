@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import json
-import os
-from urllib.error import URLError
-from urllib.request import Request, urlopen
+from pathlib import Path
+from typing import Any
 
-#: Prefect's own default port; `make up` uses it unless PREFECT_SERVER_API_PORT says otherwise.
-_PORT = "4200"
+from sluice.prefect_api import PrefectApi, PrefectApiError
+
+#: Seconds for each answer: somebody waits for `sluice status`.
+_TIMEOUT = 3.0
 
 
-def prefect_health() -> list[tuple[str, bool, str]]:
-    """(part, is up, address or reason) of the Prefect server and its workers."""
-    url = os.environ.get("PREFECT_API_URL") or (
-        f"http://127.0.0.1:{os.environ.get('PREFECT_SERVER_API_PORT', _PORT)}/api"
-    )
+def prefect_health(home: Path | None = None) -> list[tuple[str, bool, str]]:
+    """(part, is up, address or reason) of the Prefect server, its UI, its workers and its deployments."""
+    api = PrefectApi.from_environment(home)
     try:
-        _ask(f"{url}/health")
-    except (URLError, OSError, ValueError) as error:
-        return [("server", False, f"{url} ({getattr(error, 'reason', error)})"), ("worker", False, "no server to ask")]
-    server = ("server", True, url)
+        api.get("/health", timeout=_TIMEOUT)
+    except PrefectApiError as error:
+        return [("server", False, f"{api.url} ({error})"), ("worker", False, "no server to ask")]
+    parts = [("server", True, api.url), ("ui", True, api.url.removesuffix("/api"))]
     try:
-        pools = _ask(f"{url}/work_pools/filter", {"limit": 50})
-        online = [
-            f"{worker['name']} ({pool['name']})"
-            for pool in pools
-            for worker in _ask(f"{url}/work_pools/{pool['name']}/workers/filter", {"limit": 50})
-            if worker.get("status") == "ONLINE"
-        ]
-    except (URLError, OSError, ValueError, KeyError, TypeError) as error:
-        return [server, ("worker", False, f"unknown ({error})")]
-    return [server, ("worker", bool(online), ", ".join(online) or "none is online")]
+        return [*parts, _workers(api), _deployments(api)]
+    except PrefectApiError as error:
+        return [*parts, ("worker", False, f"unknown: {_reason(error)}")]
 
 
-def _ask(url: str, body: dict[str, int] | None = None) -> list[dict[str, str]]:
-    data = json.dumps(body).encode() if body is not None else None
-    request = Request(url, data, {"Content-Type": "application/json"})
-    with urlopen(request, timeout=3) as answer:  # the operator's own Prefect address
-        found: list[dict[str, str]] = json.load(answer)
-        return found
+def _workers(api: PrefectApi) -> tuple[str, bool, str]:
+    online, pools = [], api.post("/work_pools/filter", {"limit": 50}, timeout=_TIMEOUT)
+    for pool in pools:
+        workers = api.post(f"/work_pools/{pool['name']}/workers/filter", {"limit": 50}, timeout=_TIMEOUT)
+        paused = ", paused" if pool.get("is_paused") else ""
+        online += [f"{one['name']} (pool {pool['name']}{paused})" for one in workers if one.get("status") == "ONLINE"]
+    return "worker", bool(online), ", ".join(online) or "none is online; `make up` starts one"
+
+
+def _deployments(api: PrefectApi) -> tuple[str, bool, str]:
+    found: list[dict[str, Any]] = api.post("/deployments/filter", {"limit": 200}, timeout=_TIMEOUT)
+    names = ", ".join(sorted(one["name"] for one in found))
+    return "flows", bool(found), names or "no deployment; `make up` makes them"
+
+
+def _reason(error: PrefectApiError) -> str:
+    if error.status == 401:
+        return "the server asks for a password; set PREFECT_API_AUTH_STRING=user:password"
+    return str(error)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--dataset", metavar="NAME", help="Only imports of this dataset.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array of reports.")
 @reports_errors
 def imports(dataset: str | None, limit: int, as_json: bool) -> None:
@@ -70,7 +70,7 @@ def show(import_id: int, as_json: bool) -> None:
     print_report(report, out)
     out.print(_rules(details))
     out.print(
-        f"{len(details.chunks):,} chunks, {details.row.bytes_done:,} of {details.row.bytes_total:,} bytes of text, "
+        f"Chunks: {len(details.chunks):,}, {details.row.bytes_done:,} of {details.row.bytes_total:,} bytes of text, "
         f"attempt {details.row.attempt}, {details.open_rejects:,} rejected rows still open"
     )
 
@@ -135,6 +135,6 @@ def status() -> None:
         healthy = False
         click.echo("database  down")
         echo_error(error)
-    for name, up, text in prefect_health():
+    for name, up, text in prefect_health(settings.home):
         click.echo(f"{name:<9} {'up' if up else 'down':<5} {text}")
     sys.exit(0 if healthy else 1)
