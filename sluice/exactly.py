@@ -63,7 +63,7 @@ _DRIVER = sql.SQL(
     BEGIN
         PERFORM set_config('work_mem', {memory}, true);
         {scout}
-        SELECT min(s._line), max(s._line) INTO work.low, work.last FROM {source} s;
+        SELECT min(s._line), max(s._line) INTO work.low, work.last FROM {source} s WHERE s._line > 0;
         work.size := work.last - work.low + 1;
         WHILE work.low <= work.last LOOP
             work.high := least(work.low + work.size - 1, work.last);
@@ -136,8 +136,8 @@ def run_exactly(
     Args:
         step: statements about the lines `work.low` to `work.high`; `work.indexed` once that is not everything.
         locate: statements that may set `work.column_name` for the refused row at `work.low`.
-        scout: statements to run first, which may add to `REFUSED` rows that the step then leaves out, and must
-            create an index on the source's lines.
+        scout: statements to run first: they may refuse rows, whose lines they turn negative, and must create an
+            index on the source's lines.
     """
     conn.execute(_TABLES)
     body = _DRIVER.format(

@@ -163,10 +163,11 @@ def _save(
 
 
 def _values(conn: Connection, plan: LoadPlan, errors: list[RowError]) -> list[str | None]:
-    """The offending values, as text."""
+    """The offending values, as text. The lines of rows refused while they were scouted are negative by now."""
+    lines = [error.line for error in errors]
     texts = [sql.SQL("{}::text").format(sql.Identifier(name)) for name in plan.columns]
-    query = sql.SQL("SELECT _line, {} FROM {} WHERE _line = ANY ({}::bigint[])").format(
-        sql.SQL(", ").join(texts), staging_plan(plan).table, sql.Literal([error.line for error in errors])
+    query = sql.SQL("SELECT abs(_line), {} FROM {} WHERE _line = ANY ({}::bigint[])").format(
+        sql.SQL(", ").join(texts), staging_plan(plan).table, sql.Literal(lines + [-line for line in lines])
     )
     rows = {line: dict(zip(plan.columns, values, strict=True)) for line, *values in conn.execute(query)}
     return [value_of(plan, error.column, rows[error.line].get) for error in errors]

@@ -51,13 +51,9 @@ def settle(conn: Connection, plan: LoadPlan, source: sql.Identifier, *, last: bo
         transaction ends or the next call.
     """
     scouted = find_suspects(conn, plan, source)
-    # A row that was refused while it was scouted is not tried again.
-    live = sql.SQL("s._line {}").format(IN_RANGE)
-    if scouted:
-        live += sql.SQL(" AND NOT EXISTS (SELECT FROM {} r WHERE r.line = s._line)").format(REFUSED)
     run_exactly(
         conn,
-        _keyed(conn, plan, source, live, last) if plan.keyed else _insert_plain(plan, source, live),
+        _keyed(conn, plan, source, last) if plan.keyed else _insert_plain(plan, source),
         source,
         key_constraints=sorted(plan.key_constraints) if plan.keyed else [],
         scout=scout(plan, source) if scouted else NOTHING,
@@ -102,9 +98,9 @@ def taken(conn: Connection) -> Iterator[Taken]:
             yield Taken(line, first_line)
 
 
-def _keyed(conn: Connection, plan: LoadPlan, source: sql.Identifier, live: sql.Composed, last: bool) -> sql.Composable:
+def _keyed(conn: Connection, plan: LoadPlan, source: sql.Identifier, last: bool) -> sql.Composable:
     equal = _equal(conn, plan)
-    parts = [_classify(plan, source, live, equal)]
+    parts = [_classify(plan, source, equal)]
     if plan.mode is Mode.OVERWRITE:
         parts.append(_update(plan, source, equal))
     parts.append(_insert_keyed(plan, source))
@@ -113,29 +109,32 @@ def _keyed(conn: Connection, plan: LoadPlan, source: sql.Identifier, live: sql.C
     return sql.SQL("\n").join(parts)
 
 
-def _classify(plan: LoadPlan, source: sql.Identifier, live: sql.Composed, equal: sql.Composable) -> sql.Composable:
+def _classify(plan: LoadPlan, source: sql.Identifier, equal: sql.Composable) -> sql.Composable:
     # A key's text is taken from the table's row where there is one: 1.0 and 1.00 are one key, but two texts.
     overwrite = plan.mode is Mode.OVERWRITE
     return sql.SQL(
         """
         INSERT INTO {settled}
         SELECT m._line,
-            CASE WHEN k.key IS NOT NULL OR m.mine THEN 'duplicate'
+            CASE WHEN k.line IS NOT NULL OR m.mine THEN 'duplicate'
                  WHEN m.there AND {rejects} THEN 'taken'
                  WHEN m.first_line < m._line THEN 'duplicate'
                  WHEN NOT m.there THEN 'loaded'
                  WHEN m.equal THEN {equal_is}
                  ELSE 'updated' END,
-            CASE WHEN k.key IS NOT NULL THEN k.line WHEN m.mine THEN m.mine_line ELSE m.first_line END,
+            CASE WHEN k.line IS NOT NULL THEN k.line WHEN m.mine THEN m.mine_line ELSE m.first_line END,
             m.key
         FROM (
             SELECT s._line, s.first_line, {exists} AS there, {exists} AND {mine} AS mine, {mine_line} AS mine_line,
                 {equal} AS equal, CASE WHEN {exists} THEN {t_text} ELSE {s_text} END AS key
             FROM (SELECT {columns}, s._line, min(s._line) OVER (PARTITION BY {s_key}) AS first_line
-                  FROM {source} s WHERE {live}) s
+                  FROM {source} s WHERE s._line {in_range}) s
             LEFT JOIN {target} t ON {same_key}
             OFFSET 0 -- or the key's text is put together twice
-        ) m LEFT JOIN sluice.touched_keys k ON k.import_id = {import_id} AND k.key = m.key;
+        ) m LEFT JOIN LATERAL (
+            SELECT k.line FROM sluice.touched_keys k WHERE k.import_id = {import_id} AND k.key = m.key
+            OFFSET 0 -- or a range of one line may read all of the import's keys
+        ) k ON true;
         """
     ).format(
         settled=SETTLED,
@@ -151,7 +150,7 @@ def _classify(plan: LoadPlan, source: sql.Identifier, live: sql.Composed, equal:
         columns=list_columns(plan.columns if overwrite else plan.key, "s"),
         s_key=list_columns(plan.key, "s"),
         source=source,
-        live=live,
+        in_range=IN_RANGE,
         target=plan.table,
         same_key=same_key(plan),
         import_id=plan.import_id,
@@ -230,17 +229,17 @@ def _insert_keyed(plan: LoadPlan, source: sql.Identifier) -> sql.Composable:
     )
 
 
-def _insert_plain(plan: LoadPlan, source: sql.Identifier, live: sql.Composed) -> sql.Composable:
+def _insert_plain(plan: LoadPlan, source: sql.Identifier) -> sql.Composable:
     return sql.SQL(
         """
-        SELECT count(*) INTO work.expected FROM {source} s WHERE {live};
+        SELECT count(*) INTO work.expected FROM {source} s WHERE s._line {in_range};
         INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE
-        SELECT {values} FROM {source} s WHERE {live} ORDER BY s._line;
+        SELECT {values} FROM {source} s WHERE s._line {in_range} ORDER BY s._line;
         {check}
         """
     ).format(
         source=source,
-        live=live,
+        in_range=IN_RANGE,
         target=plan.table,
         columns=insert_columns(plan),
         values=values(plan),

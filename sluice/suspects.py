@@ -51,7 +51,10 @@ def find_suspects(conn: Connection, plan: LoadPlan, source: sql.Identifier) -> b
 
 
 def scout(plan: LoadPlan, source: sql.Identifier) -> sql.Composed:
-    """PL/pgSQL that tries each suspect, before any other row, and notes those the database refuses."""
+    """PL/pgSQL that tries each suspect, before any other row, and notes those the database refuses.
+
+    Their lines in the source turn negative, which takes them out of every range of lines.
+    """
     return sql.SQL(
         """
         CREATE INDEX ON {source} (_line);
@@ -67,12 +70,12 @@ def scout(plan: LoadPlan, source: sql.Identifier) -> sql.Composed:
                 IF work.state ~ work.row_states AND work.state <> {unique_violation} THEN
                     INSERT INTO {refused} VALUES (work.low, work.state, work.message, nullif(work.detail, ''),
                         nullif(work.column_name, ''), nullif(work.constraint_name, ''));
+                    UPDATE {source} s SET _line = -s._line WHERE s._line = work.low;
                 ELSIF work.state NOT IN ({undo}, {unique_violation}) THEN
                     RAISE;
                 END IF;
             END;
         END LOOP;
-        CREATE INDEX ON {refused} (line);
         """
     ).format(
         source=source,

@@ -359,3 +359,16 @@ def test_two_failing_chunks_fit_in_one_transaction(table: Connection) -> None:
 
 def test_an_empty_chunk_is_nothing(table: Connection) -> None:
     assert load(table, things_plan(new_import(table))) == Outcome()
+
+
+@pytest.mark.parametrize("lineage", [True, False])
+def test_one_key_in_all_rows_most_of_them_bad(connection: Connection, lineage: bool) -> None:
+    """Each row may be the first to hold the key, so each must be tried: it once took a time cubic in their number."""
+    create_things(connection, lineage=lineage)
+    plan = things_plan(new_import(connection), lineage=lineage)
+    rows: list[Row] = [*((7, -1, None) for _ in range(3000)), (7, 1, None), (7, 2, None)]
+
+    outcome = load(connection, plan, *rows)
+
+    assert list(codes_of(outcome).values()) == ["db.check_violation"] * 3000 + ["key.duplicate"]
+    assert things(connection) == [(7, 1, None)]
