@@ -3,80 +3,85 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
-from pydantic import Field
+from prefect.states import Cancelled, Completed, Failed
 
-from sluice.errors import SluiceError
+from flows import form
+from sluice.errors import ImportCancelled, SluiceError, UsageError
+from sluice.markdown import plain
 from sluice.model import Report, Status
-from sluice.request import request_of
-from tasks.claim import claim
+from sluice.request import Request, request_of
+from tasks.claim import claim, report_of_earlier_attempt
 from tasks.load_window import load_window, name_of
+from tasks.narrate import Narrator, narrated, run_name
+from tasks.progress import listening
 from tasks.publish import publish
 
+#: Characters of a state's message: whole sentences, but not a page.
+_MESSAGE = 1000
 
-def _run_name() -> str:
-    parameters = flow_run.parameters
-    return f"{parameters.get('dataset') or parameters.get('table')} <- {PurePath(str(parameters['source'])).name}"
+#: What a parameter holds that was left as it is, where that is not an empty text.
+_NOT_TOLD = {"max_rows_per_second": 0, "skip_lines": -1, "set": {}, "map": {}, "null": []}
 
 
-@flow(name="import-file", flow_run_name=_run_name, persist_result=False)
+@flow(name="import-file", flow_run_name=run_name, persist_result=False)
 def import_file(
-    source: Annotated[str, Field(title="Source", description="Path or URI of the file.", min_length=1)],
-    dataset: Annotated[str, Field(title="Dataset", description="A folder under expectations/.")] = "",
-    table: Annotated[str, Field(title="Table", description="Without a dataset: schema.name of the table.")] = "",
-    infer: Annotated[bool, Field(title="Infer types", description="With a table: from the whole file.")] = False,
-    all_text: Annotated[bool, Field(title="All text", description="With a table: every column is text.")] = False,
-    mode: Annotated[
-        Literal["", "insert", "overwrite", "append", "replace"],
-        Field(title="Mode", description="What becomes of rows whose key is in the table; empty: as the dataset says."),
-    ] = "",
-    commit: Annotated[
-        Literal["", "progressive", "atomic"],
-        Field(title="Commit", description="Chunk by chunk, or all at the end; empty: as the dataset says."),
-    ] = "",
-    max_rejects: Annotated[str, Field(title="Most rejects", description="A number, or a percentage: 5%.")] = "",
-    strict: Annotated[bool, Field(title="Strict", description="Fail at the first rejected row.")] = False,
-    map: Annotated[
-        dict[str, str], Field(title="Map", description="Column -> header, or #N.")
-    ] = {},  # noqa: B006
-    set: Annotated[dict[str, str], Field(title="Set", description="Column -> value.")] = {},  # noqa: B006
-    delimiter: Annotated[str, Field(title="Delimiter", description="Empty: found out.")] = "",
-    quote: Annotated[str | None, Field(title="Quote", description="Not given: found out; empty: none.")] = None,
-    escape: Annotated[str, Field(title="Escape", description="Empty: quotes are doubled.")] = "",
-    encoding: Annotated[str, Field(title="Encoding", description="Empty: found out.")] = "",
-    no_header: Annotated[bool, Field(title="No header", description="The first record is data.")] = False,
-    skip_lines: Annotated[int, Field(title="Skip lines", description="Lines before the header; -1: found out.")] = -1,
-    null: Annotated[list[str], Field(title="NULL texts", description="Texts read as NULL.")] = [],  # noqa: B006
-    stray_quotes: Annotated[Literal["", "reject", "literal"], Field(title="Stray quotes")] = "",
-    short_rows: Annotated[Literal["", "reject", "pad"], Field(title="Short rows")] = "",
-    dry_run: Annotated[bool, Field(title="Dry run", description="Everything but the load.")] = False,
-    force: Annotated[bool, Field(title="Force", description="Import again what was imported already.")] = False,
-    wait: Annotated[bool, Field(title="Wait", description="Wait for another import into the same table.")] = False,
-    resume: Annotated[int, Field(title="Resume", description="Number of an import to continue; 0: none.")] = 0,
+    source: form.Source,
+    dataset: form.Dataset = "",
+    mode: form.ModeChoice = "",
+    commit: form.CommitChoice = "",
+    max_rejects: form.MaxRejects = "",
+    strict: form.Strict = False,
+    dry_run: form.DryRun = False,
+    force: form.Force = False,
+    wait: form.Wait = False,
+    max_rows_per_second: form.Rate = 0,
+    resume: form.Resume = 0,
+    set: form.Sets = {},  # noqa: B006
+    map: form.Maps = {},  # noqa: B006
+    table: form.Table = "",
+    infer: form.Infer = False,
+    all_text: form.AllText = False,
+    delimiter: form.Delimiter = "",
+    quote: form.Quote = "",
+    escape: form.Escape = "",
+    encoding: form.Encoding = "",
+    no_header: form.NoHeader = False,
+    skip_lines: form.SkipLines = -1,
+    null: form.Nulls = [],  # noqa: B006
+    stray_quotes: form.StrayQuotes = "",
+    short_rows: form.ShortRows = "",
 ) -> State[Any]:
     """Import one CSV file into PostgreSQL: strict reading, every row judged, bad rows kept with every reason."""
-    options = {name: value for name, value in locals().items() if value not in ("", [], {}, -1, False)}
-    options.pop("resume", None)
-    if quote == "":
-        options["quote"] = ""
+    told = {name: value for name, value in locals().items() if name != "resume" and value != _NOT_TOLD.get(name, "")}
     try:
-        with ExitStack() as stack:
-            running = claim(request_of(**options), stack, resume or None)
-            for window in running.windows:
-                load_window.with_options(task_run_name=name_of(window))(running, window)
-            report = publish(running)
-    except SluiceError as error:
-        return Failed(message=str(error), data=error)
+        request = request_of(**told)  # before anything is opened: what no single field can tell
+    except UsageError as error:
+        return Failed(message=f"The parameters do not fit: {plain(str(error), _MESSAGE)}", data=error)
+    with narrated(request) as narrator:
+        try:
+            report = report_of_earlier_attempt() or _import(request, resume or None, narrator)
+        except SluiceError as error:
+            narrator.failed(error)
+            state = Cancelled if isinstance(error, ImportCancelled) else Failed
+            return state(message=plain(str(error), _MESSAGE), data=error)
+        narrator.completed(report)
     return final_state(report)
+
+
+def _import(request: Request, resume: int | None, narrator: Narrator) -> Report:
+    with listening(narrator.progress), ExitStack() as stack:
+        running = claim(request, stack, resume)
+        narrator.begin(running)
+        for window in running.windows:
+            load_window.with_options(task_run_name=name_of(window))(running, window)
+        return publish(running)
 
 
 def final_state(report: Report) -> State[Any]:
     """Completed, or CompletedWithRejects; the message has the counts."""
     name = "CompletedWithRejects" if report.status is Status.COMPLETED_WITH_REJECTS else None
-    return Completed(name=name, message=report.message, data=report)
+    return Completed(name=name, message=plain(report.message, _MESSAGE), data=report)

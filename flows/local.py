@@ -33,7 +33,13 @@ def run_import_file(request: Request, on_progress: OnProgress, resume: int | Non
 
 
 def _parameters(request: Request) -> dict[str, Any]:
-    return {name: list(value) if name == "null" else value for name, value in request.to_dict().items()}
+    """The request as the form takes it, which has no way to tell "no quote" from "not told" but the word."""
+    told = request.to_dict()
+    if "null" in told:
+        told["null"] = list(told["null"])
+    if told.get("quote") == "":
+        told["quote"] = "none"
+    return told
 
 
 def _settle_environment() -> None:

@@ -178,6 +178,16 @@ def get(connection: Connection, import_id: int) -> ImportRow:
 
 
 @translated()
+def of_flow_run(connection: Connection, flow_run_id: str) -> ImportRow | None:
+    """The import a run of Prefect began last, or took over."""
+    query = sql.SQL("SELECT {} FROM sluice.imports WHERE flow_run_id = %s ORDER BY id DESC LIMIT 1").format(
+        _columns(ImportRow)
+    )
+    with connection.cursor(row_factory=class_row(ImportRow)) as cursor:
+        return cursor.execute(query, [flow_run_id]).fetchone()
+
+
+@translated()
 def show(connection: Connection, import_id: int) -> Details:
     """One import with its errors by rule, its chunks and how many rejected rows are still open.
 

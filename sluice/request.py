@@ -97,7 +97,8 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, for the ledger."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, False, (), {})}
+        told = {name: value for name, value in asdict(self).items() if value is not None and value is not False}
+        return {name: value for name, value in told.items() if value not in ((), {})}  # 0 lines to skip is told
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Request:

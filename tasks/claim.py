@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
+from prefect.tasks import Task
 
+from sluice import history
+from sluice.database import connect, database_url
+from sluice.errors import SluiceError, TableBusy
 from sluice.importer import Import
+from sluice.migrate import ensure_ledger
+from sluice.model import Report
 from sluice.opening import opened
+from sluice.reporting import report_of
 from sluice.request import Request
 from sluice.settings import Settings
 from tasks.progress import current_listener
 from tasks.retries import RETRY_DELAYS, only_if_transient
+
+
+def _may_pass(task_: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry what may pass; in a run that is tried again, a table that is busy, too: the process that was killed may
+    have left a statement that is still running, and with it the lock."""
+    if _is_retried() and isinstance(state.result(raise_on_failure=False), TableBusy):
+        return True
+    return only_if_transient(task_, run, state)
+
+
+def _is_retried() -> bool:
+    return (flow_run.run_count or 1) > 1
+
+
+def report_of_earlier_attempt() -> Report | None:
+    """Of a run that is tried again after it had completed its import (and was killed before it could say so)."""
+    if not _is_retried():
+        return None
+    with suppress(SluiceError), closing(connect(database_url(Settings.from_environment()))) as connection:
+        ensure_ledger(connection)
+        row = history.of_flow_run(connection, str(flow_run.id))
+        if row is not None and history.is_complete(row.status):
+            return report_of(connection, row.id)
+    return None
 
 
 @task(
@@ -23,7 +56,7 @@ from tasks.retries import RETRY_DELAYS, only_if_transient
     persist_result=False,
     retries=len(RETRY_DELAYS),
     retry_delay_seconds=RETRY_DELAYS,
-    retry_condition_fn=only_if_transient,
+    retry_condition_fn=_may_pass,
 )
 def claim(request: Request, stack: ExitStack, resume: int | None = None) -> Import:
     """Read the file through once, take its table, write its row in the ledger. `stack` ends the import."""

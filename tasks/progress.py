@@ -6,21 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from sluice.importer import OnProgress
+from sluice.importer import OnProgress, Progress
 
-_LISTENER: ContextVar[OnProgress | None] = ContextVar("sluice_progress_listener", default=None)
+_LISTENERS: ContextVar[tuple[OnProgress, ...]] = ContextVar("sluice_progress_listeners", default=())
 
 
 def current_listener() -> OnProgress | None:
-    """The listener that was set around this call, if any."""
-    return _LISTENER.get()
+    """All listeners that were set around this call as one, if any."""
+    listeners = _LISTENERS.get()
+    return _all_of(listeners) if listeners else None
+
+
+def _all_of(listeners: tuple[OnProgress, ...]) -> OnProgress:
+    def tell(progress: Progress) -> None:
+        for listener in listeners:
+            listener(progress)
+
+    return tell
 
 
 @contextmanager
-def listening(listener: OnProgress) -> Iterator[None]:
-    """Pass the progress of an import that runs inside the block to `listener`."""
-    token = _LISTENER.set(listener)
+def listening(*listeners: OnProgress) -> Iterator[None]:
+    """Pass the progress of an import that runs inside the block to `listeners` too, in this order."""
+    token = _LISTENERS.set((*_LISTENERS.get(), *listeners))
     try:
         yield
     finally:
-        _LISTENER.reset(token)
+        _LISTENERS.reset(token)
