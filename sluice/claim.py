@@ -138,8 +138,7 @@ def refuse_repetition(connection: Connection, wanted: Claim) -> None:
         raise UsageError(
             f"Import #{unfinished[0]} of this very file into {wanted.table} is {unfinished[1]} half-way, and was begun "
             "with other options or another definition of the dataset.",
-            hint=f"Continue it (`sluice resume {unfinished[0]}`), undo it (`sluice undo {unfinished[0]}`), "
-            "or use --force.",
+            hint=f"Continue it (`sluice resume {unfinished[0]}`), or use --force to import it beside that.",
         )
 
 

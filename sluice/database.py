@@ -182,7 +182,7 @@ _REMEDIES = {
     "3D000": "Create the database, or correct its name in SLUICE_DATABASE_URL.",
     "42501": "Ask the owner for the right, or use another role; docs/ledger.md lists the rights Sluice needs.",
     "53100": "The server's disk is full: free some space, then `sluice resume` continues where it stopped.",
-    "53200": "The server is out of memory: lower --workers or its work_mem, then `sluice resume`.",
+    "53200": "The server is out of memory: lower its work_mem, then `sluice resume`.",
     "53400": "A limit of the server's configuration is reached; its message says which.",
     "25006": "The server is read-only, perhaps a standby: point SLUICE_DATABASE_URL at the primary.",
     "57014": "A person or statement_timeout cancelled the statement: raise it for this role, then `sluice resume`.",

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,6 +41,10 @@ log_checkpoints = off
 
 #: Recovery after a kill replays at most max_wal_size; slow disks need most of a minute for it.
 _START_SECONDS = 120.0
+
+
+#: A server told to quit at once is gone in well under a second.
+_ORPHAN_SECONDS = 10.0
 
 
 def embedded_url(home: Path) -> str:
@@ -103,6 +108,7 @@ def _start(data: Path) -> str:
         if data.exists():
             data.rmdir()
         fresh.rename(data)
+    _end_orphans(data)
     _remove_stale_pid_files(data)
     server = _pgserver(data)
     server.ensure_pgdata_inited()  # with a data directory in place: only the access rights, where run by root
@@ -187,6 +193,21 @@ def _server_pid(data: Path) -> int | None:
     except psutil.Error:
         return None
     return int(lines[0]) if "postgres" in (words[0] if words else "") and str(data) in words else None
+
+
+def _end_orphans(data: Path) -> None:
+    """End servers that still run on another data directory of this path. It is a deleted one: a server notices that within
+    a minute, and takes the socket of the new server with it, which goes by the same name."""
+    import psutil
+
+    orphans, live = [], _server_pid(data)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if words and "postgres" in words[0] and str(data) in words and process.pid != live:
+            orphans.append(process)
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGQUIT)  # at once: there is nothing left to write to
+    psutil.wait_procs(orphans, timeout=_ORPHAN_SECONDS)
 
 
 def _remove_stale_pid_files(data: Path) -> None:

@@ -16,7 +16,7 @@ from sluice import ledger
 from sluice.chunks import windows
 from sluice.claim import Claimed, table_lock
 from sluice.database import connect, database_url, translated
-from sluice.errors import ImportCancelled, SluiceError, Superseded, TerminalError
+from sluice.errors import ImportCancelled, SluiceError, Superseded, TerminalError, ThresholdExceeded
 from sluice.finish import finish_import
 from sluice.load import LoadPlan, load_chunk
 from sluice.model import Chunk, Commit, Counts, Report, Status
@@ -217,13 +217,14 @@ class Import:
         """Write into the ledger how the import ended; best effort, the error itself is on its way already."""
         cancelled = isinstance(error, ImportCancelled) or not isinstance(error, Exception)
         status = Status.CANCELLED if cancelled else Status.FAILED
+        if isinstance(error, SluiceError):
+            error.import_id = None if self.request.dry_run else self.import_id
+            error.hint = " ".join(filter(None, (error.hint, self._what_stays(error))))
         message = str(error) or type(error).__name__
         if not isinstance(error, Exception):
             message = (
                 f"Stopped ({type(error).__name__}). Its rows are kept; `sluice resume {self.import_id}` continues."
             )
-        if isinstance(error, SluiceError):
-            error.import_id = None if self.request.dry_run else self.import_id
         if isinstance(error, Superseded) or self.request.dry_run:
             return
         with suppress(SluiceError, psycopg.Error), ExitStack() as stack:
@@ -233,6 +234,18 @@ class Import:
                 connection = connect(database_url(self._settings))
                 stack.callback(connection.close)
             ledger.fail(connection, self.import_id, self.claimed.attempt, status, message)
+
+    def _what_stays(self, error: SluiceError) -> str:
+        """Which rows a failed import leaves behind, and how to go on."""
+        written = self._counts.loaded + self._counts.updated
+        if self.request.dry_run or isinstance(error, Superseded):
+            return ""
+        if self.recipe.dataset.commit is Commit.ATOMIC or not written:
+            return f"Nothing of import #{self.import_id} is in {self.plan.into}."
+        how = f"`sluice resume {self.import_id}` continues it."
+        if isinstance(error, ThresholdExceeded):
+            how = "Importing the file again with a higher limit continues it."
+        return f"{written:,} rows of import #{self.import_id} are in {self.plan.into} and stay there. {how}"
 
 
 def _let_go(connection: Connection) -> None:

@@ -95,7 +95,7 @@ def _shut_out(connection: Connection, import_id: int, attempt: int) -> ImportCan
     if row.status == Status.CANCELLED:
         return ImportCancelled(
             f"Import #{import_id} was cancelled; what it had committed is kept.",
-            hint="`sluice resume` continues it, `sluice undo` takes it back.",
+            hint="`sluice resume` continues it.",
         )
     return Superseded(
         f"Attempt {attempt} of import #{import_id} is over: it is {row.status} now, at attempt {row.attempt}."

@@ -149,12 +149,12 @@ def _resumed(connection: Connection, wanted: Claim, import_id: int) -> Claimed:
     if row.sha256 != wanted.sha256:
         raise SourceError(
             f"{row.source} is not the file any more that import #{import_id} was begun with.",
-            hint=f"Bring back that file; or undo the import (`sluice undo {import_id}`) and import the new one.",
+            hint="Bring back that file to continue; the new one is an import of its own.",
         )
     if row.fingerprint != wanted.fingerprint:
         raise TerminalError(
             f"The dataset {row.dataset} was changed since import #{import_id} began, so its rows would not be alike.",
-            hint=f"Bring back the old definition; or undo the import (`sluice undo {import_id}`) and import again.",
+            hint="Bring back the old definition to continue it, or import the file again with --force.",
         )
     return claims.resume(connection, import_id)
 
@@ -165,5 +165,5 @@ def _check_cuts(claimed: Claimed, chunks: list[Chunk]) -> None:
     if any((done.byte_start, done.byte_end) not in cuts for done in claimed.done):
         raise TerminalError(
             f"Import #{claimed.import_id} was begun by a version of Sluice that cuts files elsewhere.",
-            hint=f"Resume it with that version, or undo it (`sluice undo {claimed.import_id}`) and import again.",
+            hint="Resume it with that version, or import the file again with --force.",
         )

@@ -9,12 +9,12 @@ from rich.table import Table
 from sluice.model import Report, Status
 
 _HEADLINES = {
-    Status.COMPLETED: "[bold green]Imported[/]",
-    Status.COMPLETED_WITH_REJECTS: "[bold yellow]Imported, with rejects[/]",
-    Status.FAILED: "[bold red]Failed[/]",
-    Status.CANCELLED: "[bold red]Cancelled[/]",
-    Status.RUNNING: "[bold]Running[/]",
-    Status.UNDONE: "[bold]Undone[/]",
+    Status.COMPLETED: "[bold green]Imported:[/]",
+    Status.COMPLETED_WITH_REJECTS: "[bold yellow]Imported with rejects:[/]",
+    Status.FAILED: "[bold red]Failed:[/]",
+    Status.CANCELLED: "[bold red]Cancelled:[/]",
+    Status.RUNNING: "[bold]Running:[/]",
+    Status.UNDONE: "[bold]Undone:[/]",
 }
 
 
@@ -34,7 +34,7 @@ def console() -> Console:
 def print_report(report: Report, console: Console) -> None:
     """Counts, rejects by category and rule, a few examples, and the command that shows them all."""
     number = f" as [bold]#{report.import_id}[/]" if report.import_id is not None else ""
-    headline = _HEADLINES[report.status] if report.import_id is not None else "[bold]Dry run of[/]"
+    headline = _HEADLINES[report.status] if report.import_id is not None else "[bold]Dry run:[/]"
     console.print(
         f"{headline} {shown(report.source, _MESSAGE)} into [bold]{shown(report.table)}[/]{number}"
         f" in {report.seconds:.1f} s ({report.rows_per_second:,.0f} records/s)"
