@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import pyarrow as pa
+
 from sluice import dialect as dialects
+from sluice.cast import cast_table
 from sluice.dataset import load_dataset, override, parse_table, table_dataset
-from sluice.errors import HeaderError
+from sluice.errors import HeaderError, UsageError
+from sluice.formats import looks_like_json
 from sluice.header import known_names, map_columns, read_header
 from sluice.infer import Inference
+from sluice.json_head import read_keys, settle_json
 from sluice.location import locate
 from sluice.model import Chunk, ColumnType, Dataset, Dialect, DialectOptions, TypeName
-from sluice.parse import parse
+from sluice.reading import parse
 from sluice.recipe import Recipe
 from sluice.request import Request
 from sluice.settings import Settings
@@ -29,19 +34,24 @@ def recipe_for(request: Request, settings: Settings) -> Recipe:
     if dataset is not None:
         dataset = _told(dataset, request)
     told = dataset.dialect if dataset is not None else request.dialect()
-    seen = sample(request.source, encoding=told.encoding)
-    dialect = dialects.settle(
-        seen.text,
-        told,
-        encoding=seen.encoding,
-        known=known_names(dataset, request.map) if dataset is not None else (),
-    )
+    seen = sample(request.source, encoding=told.encoding, json=True)
+    if looks_like_json(seen.text):
+        dialect = settle_json(seen.text, request.dialect(), encoding=seen.encoding)
+    else:
+        dialect = dialects.settle(
+            seen.text,
+            told,
+            encoding=seen.encoding,
+            known=known_names(dataset, request.map) if dataset is not None else (),
+        )
     try:
-        header = read_header(seen.text, dialect, complete=seen.complete)
+        read = read_header if dialect.format is Format.CSV else read_keys
+        header = read(seen.text, dialect, complete=seen.complete)
         if dataset is None:
             text = ColumnType(TypeName.TEXT)
             dataset = _told(_without_dataset(request, [(label, text) for label in header.labels]), request)
         columns = map_columns(header, dataset, request.map, request.set)
+        _check_set(dataset, columns.constants)
     except HeaderError as error:
         error.file = locate(request.source).shown
         raise
@@ -56,6 +66,14 @@ def recipe_for(request: Request, settings: Settings) -> Recipe:
         begins_with=seen.text,
         notes=_notes(dialect, told),
     )
+
+
+def _check_set(dataset: Dataset, constants: Mapping[str, str]) -> None:
+    """A value the run sets goes into every row, so a wrong one would reject them all."""
+    columns = [column for column in dataset.columns if column.name in constants]
+    for violation in cast_table(pa.table({"": [""]}), columns, constants).violations:
+        value = violation.values[0]
+        raise UsageError(f"Column {violation.column} of {dataset.name} cannot be {value!r}: {violation.message}.")
 
 
 def _notes(dialect: Dialect, told: DialectOptions) -> tuple[str, ...]:
