@@ -225,7 +225,7 @@ def test_a_lost_connection_costs_nothing(bench: Bench, commit: Commit) -> None:
     bench.dataset(APPEND)
     source = items(bench)
 
-    lost = []
+    lost: list[list[int]] = []
 
     def cut_off(state: Progress) -> None:
         if len(lost) < 2 and state.counts.records > 50 * (len(lost) + 1):
