@@ -1,0 +1,35 @@
+"""Look at the inbox for some seconds: for schedules, where the watcher process of `make up` does not run."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from sluice.settings import Settings
+from tasks.inbox import Watch
+from tasks.inbox_import import prefect_api
+
+_INTERVAL = 0.5
+
+
+@flow(name="watch-inbox", persist_result=False)
+def watch_inbox(
+    seconds: Annotated[
+        float,
+        Field(title="Seconds", description="How long to look; it ends early when nothing is left.", ge=0, le=3600),
+    ] = 20.0,
+) -> State[Any]:
+    """Begin an import for every complete file under the inbox, and move those away that have ended.
+
+    It may run beside the watcher process and beside itself: a file is taken by one of them only.
+    """
+    watch = Watch(Settings.from_environment(), prefect_api(), get_run_logger())
+    deadline = time.monotonic() + seconds
+    while (left := watch.scan()) and time.monotonic() < deadline:
+        time.sleep(_INTERVAL)
+    return Completed(message=f"{left:,} files are waiting or being imported." if left else "The inbox is empty.")

@@ -1,0 +1,100 @@
+"""Import one small dropped file within a flow run that imports many, and put it where it belongs."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+from sluice.errors import AlreadyImported, ImportCancelled, SluiceError, Superseded, TransientError
+from sluice.inbox_files import Taken
+from sluice.inbox_ledger import Known
+from sluice.markdown import plain
+from sluice.model import Report
+from sluice.opening import opened
+from sluice.prefect_api import PrefectApi
+from sluice.request import Request
+from sluice.settings import Settings
+from tasks.inbox_settle import emit, settle_failed, settle_imported
+from tasks.retries import RETRY_DELAYS, only_if_transient
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file. `before`: its content had been imported already, as `import_id`."""
+
+    name: str
+    import_id: int | None
+    records: int = 0
+    rejected: int = 0
+    before: bool = False
+    failed: bool = False
+    message: str = ""
+
+
+def prefect_api() -> PrefectApi:
+    """The server this run belongs to."""
+    secret = PREFECT_API_AUTH_STRING.value()
+    return PrefectApi(str(PREFECT_API_URL.value()).rstrip("/"), secret.get_secret_value() if secret else None)
+
+
+def tell(event: str, dataset: str, name: str, **payload: Any) -> None:
+    """The event; the log has a line already."""
+    emit(prefect_api(), event, dataset, name, payload)
+
+
+def _task_run_name(parameters: dict[str, Any]) -> str:
+    return plain(parameters["path"].name, 80)
+
+
+@task(
+    task_run_name=_task_run_name,  # type: ignore[arg-type]  # Prefect looks at its signature
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_condition_fn=only_if_transient,
+)
+def import_one(settings: Settings, claim: Taken, path: Path) -> Outcome:
+    """One file, from its claim in the ledger to its place in the archive or among the failed.
+
+    Raises:
+        TransientError: try again. Superseded, ImportCancelled: the file is left to whoever did that.
+    """
+    name = plain(path.name, 80)
+    try:
+        report = _imported(settings, claim, path)
+    except AlreadyImported as error:
+        settle_imported(settings, claim, path, error.imported_as, tell, before=True)
+        outcome = Outcome(path.name, error.imported_as, before=True, message=str(error))
+    except (TransientError, Superseded, ImportCancelled):
+        raise
+    except Exception as error:
+        if not isinstance(error, SluiceError):
+            get_run_logger().exception("%s: an error nobody foresaw", name)
+        why = str(error) if isinstance(error, SluiceError) else f"An error nobody foresaw: {type(error).__name__}."
+        import_id = getattr(error, "import_id", None)
+        known = Known(import_id, False, why) if import_id is not None else None
+        settle_failed(settings, claim, path, known, why, tell)
+        outcome = Outcome(path.name, import_id, failed=True, message=why)
+    else:
+        assert report.import_id is not None, "only a dry run has no number"
+        settle_imported(settings, claim, path, report.import_id, tell)
+        outcome = Outcome(path.name, report.import_id, report.records, report.rejected, message=report.message)
+    get_run_logger().info("%s: %s", name, outcome.message)
+    return outcome
+
+
+def _imported(settings: Settings, claim: Taken, path: Path) -> Report:
+    request = Request(str(path), dataset=claim.dataset, wait=True)
+    run_id = str(flow_run.id) if flow_run.id else None
+    with opened(request, settings, flow_run_id=run_id, started_by=getpass.getuser()) as running:
+        for window in running.windows:
+            running.load(window)
+        return running.finish()
