@@ -120,7 +120,14 @@ def _run_engine(request: Request, on_progress: OnProgress, resume: int | None) -
     from sluice.settings import Settings
 
     settings = Settings.from_environment()
-    return run(request, settings, on_progress=on_progress, started_by=getpass.getuser(), resume=resume)
+    return run(request, settings, on_progress=on_progress, started_by=_user(), resume=resume)
+
+
+def _user() -> str | None:
+    """Who started it; a container may run under a number without a name."""
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return None
 
 
 def _run_flow(request: Request, on_progress: OnProgress, resume: int | None) -> Report:

@@ -32,6 +32,11 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         except SluiceError as error:
             echo_error(error)
             sys.exit(error.exit_status)
+        except OSError as error:
+            if error.filename is None:  # a closed pipe, for example: click knows what to do
+                raise
+            echo_error(SluiceError(f"{error.filename}: {error.strerror}."))
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("sluice: interrupted.", err=True)
             sys.exit(1)
