@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from sluice.model import Chunk, Dialect
-from sluice.records import RECORD_LIMIT, scan
+from sluice.errors import SourceError
+from sluice.json_records import after_overlong
+from sluice.model import Chunk, Dialect, Format
+from sluice.reading import scan
+from sluice.records import RECORD_LIMIT, Scan
 
 #: Text bytes a chunk aims at: 8 MiB are about 45,000 customer rows. The fixed cost of validating a chunk (some 10 ms
 #: in Great Expectations' metric layer) is small against them; and three chunks in flight, each as text, as columns
@@ -45,8 +48,10 @@ class Cutter:
         self._buffer = bytearray()
         self._to_skip = start
         self._start, self._line, self._index = start, first_line, 0
-        self._oversize = 0  # bytes of an overlong line passed by so far
+        self._oversize = 0  # bytes of an overlong record passed by so far,
+        self._oversize_lines = 0  # and line ends in them
         self._want = chunk_bytes
+        self._last = b""  # the text's last byte so far that is not blank
 
     def feed(self, piece: bytes | memoryview) -> list[Chunk]:
         """Take the next piece of text."""
@@ -55,24 +60,34 @@ class Cutter:
             self._to_skip -= skipped
             piece = piece[skipped:]
         self._buffer += piece
+        if self._dialect.format is Format.JSON:
+            self._last = bytes(piece).rstrip(b" \t\r\n")[-1:] or self._last
         return list(self._cut(final=False))
 
     def finish(self) -> list[Chunk]:
-        """The text has ended; the chunks that were waiting for more."""
+        """The text has ended; the chunks that were waiting for more.
+
+        Raises:
+            SourceError: the text is a JSON array that does not end.
+        """
+        if self._dialect.format is Format.JSON and self._last != b"]":
+            raise SourceError(
+                "The file ends before its JSON array does: it was cut off.",
+                hint="Get it again; or, if it is all there, write ] at its end.",
+            )
         chunks = list(self._cut(final=False)) + list(self._cut(final=True))
         if self._oversize:
-            chunks.append(self._chunk(0, 1, oversize=True))
+            chunks.append(self._chunk(0, self._oversize_lines + 1, oversize=True))
         return chunks
 
     def _cut(self, *, final: bool) -> Iterator[Chunk]:
         while True:
             if self._oversize:
-                following = _after_line_end(self._buffer, final=final)
-                if following is None:
-                    keep = 1 if self._buffer.endswith(b"\r") and not final else 0
-                    self._pass_by(len(self._buffer) - keep)
+                size, lines, ended = self._rest_of_overlong(final=final)
+                self._pass_by(size, lines)
+                if not ended:
                     return
-                yield self._chunk(following, 1, oversize=True)
+                yield self._chunk(0, self._oversize_lines, oversize=True)
                 continue
             if not self._buffer or (len(self._buffer) < self._want and not final):
                 return
@@ -80,8 +95,8 @@ class Cutter:
             result = scan(window, self._dialect, final=final, limit=self._limit)
             if result.consumed:
                 yield self._chunk(result.consumed, result.lines)
-            elif len(window) > self._limit and not re.search(rb"[\r\n]", window[: self._limit + 1]):
-                self._pass_by(len(window) - 1)  # a CR may be its last byte, and LF follow
+            elif (passed := self._overlong(window, result)) is not None:
+                self._pass_by(*passed)
             else:
                 self._want *= 2  # a record longer than the chunk aimed at: look further
 
@@ -90,12 +105,34 @@ class Cutter:
         chunk = Chunk(self._index, self._start, end, self._line, lines, oversize)
         del self._buffer[:size]
         self._start, self._line, self._index = end, self._line + lines, self._index + 1
-        self._oversize, self._want = 0, self._chunk_bytes
+        self._oversize, self._oversize_lines, self._want = 0, 0, self._chunk_bytes
         return chunk
 
-    def _pass_by(self, size: int) -> None:
+    def _overlong(self, window: bytes, result: Scan) -> tuple[int, int] | None:
+        """If the window begins with a record too long to be looked into: how many of its bytes, and line ends in
+        them, to pass by."""
+        if self._dialect.format is Format.JSON:
+            if result.overlong is None:
+                return None
+            before = window[: result.overlong]
+            return result.overlong + 1, before.count(b"\n") + before.count(b"\r") - before.count(b"\r\n")
+        if len(window) > self._limit and not re.search(rb"[\r\n]", window[: self._limit + 1]):
+            return len(window) - 1, 0  # a CR may be its last byte, and LF follow
+        return None
+
+    def _rest_of_overlong(self, *, final: bool) -> tuple[int, int, bool]:
+        """How many bytes of the buffer, and line ends in them, belong to it, and whether it ends there."""
+        if self._dialect.format is Format.JSON:
+            return after_overlong(self._buffer, self._dialect, final=final)
+        following = _after_line_end(self._buffer, final=final)
+        if following is not None:
+            return following, 1, True
+        return len(self._buffer) - (1 if self._buffer.endswith(b"\r") and not final else 0), 0, False
+
+    def _pass_by(self, size: int, lines: int) -> None:
         del self._buffer[:size]
         self._oversize += size
+        self._oversize_lines += lines
 
 
 def _after_line_end(text: bytes | bytearray, *, final: bool) -> int | None:

@@ -70,6 +70,26 @@ CODES: dict[str, ErrorCode] = {
             "Close the quote, or split the record.",
         ),
         ErrorCode(
+            "json.invalid", _FORMAT, "Not a JSON object",
+            "The record is no object that can be read: broken syntax (NaN and Infinity are none of JSON), another value than an object, a key given twice, an escape for NUL or half of a surrogate pair.",
+            "The message says what is wrong and where in the record; correct it.",
+        ),
+        ErrorCode(
+            "json.unknown_key", _FORMAT, "Unknown key",
+            "The object has a key that neither the dataset nor the beginning of the file has.",
+            "Correct the key, add it to the dataset, or set `extra_columns: ignore` or `keep`.",
+        ),
+        ErrorCode(
+            "json.encoding", _FORMAT, "Bytes that are not text",
+            "The JSON record holds bytes that are invalid in the file's encoding.",
+            "Save the file as UTF-8, or name its encoding with `--encoding`.",
+        ),
+        ErrorCode(
+            "json.too_long", _FORMAT, "Record too long",
+            "The JSON record is longer than the limit, most often because something in it was never closed. All up to the next line that begins a record is rejected with it, to the end of the file if there is none; the first bytes up to the limit are kept.",
+            "Close what is open; write one object a line.",
+        ),
+        ErrorCode(
             "type.required", _MISSING, "Required value missing",
             "The column is required (or part of the key) and the value is NULL.",
             "Fill it in, give the column a `default`, or drop `required`.",

@@ -57,6 +57,14 @@ class ShortRows(StrEnum):
     PAD = "pad"
 
 
+class Format(StrEnum):
+    """What a text is: CSV, one JSON array of objects, or a JSON object on every line."""
+
+    CSV = "csv"
+    JSON = "json"
+    NDJSON = "ndjson"
+
+
 class Status(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
@@ -166,6 +174,8 @@ class Dialect:
 
     `delimiter`, `quote` and `escape` are single ASCII characters; `quote` is None where quoting is off and
     `escape` is None where a quote is escaped by doubling it. `skip_lines` physical lines precede the header.
+    Of JSON only `format`, `encoding` and, for an array, `indent` count: most blanks before an element that begins
+    a line; None where lines do not tell elements from what is nested in them.
     """
 
     delimiter: str = ","
@@ -176,6 +186,8 @@ class Dialect:
     skip_lines: int = 0
     stray_quotes: StrayQuotes = StrayQuotes.REJECT
     short_rows: ShortRows = ShortRows.REJECT
+    format: Format = Format.CSV
+    indent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class Parsed:
         bad: the refused records, ascending by line.
         records: rows and refused records together.
         blank_lines: empty lines; they are no records.
+        surplus: what a JSON object has besides the file's columns, as a JSON object of texts; NULL for rows without
+            such members, None if no row has any.
     """
 
     text: pa.Table
@@ -56,6 +58,7 @@ class Parsed:
     blank_lines: int
     chunk: Chunk
     data: bytes
+    surplus: pa.StringArray | None = None
 
     def raw(self, row: int) -> bytes:
         """The row's bytes in the text, without the line end."""

@@ -16,7 +16,7 @@ from sluice.header import known_names, map_columns, read_header
 from sluice.infer import Inference
 from sluice.json_head import read_keys, settle_json
 from sluice.location import locate
-from sluice.model import Chunk, ColumnType, Dataset, Dialect, DialectOptions, TypeName
+from sluice.model import Chunk, ColumnType, Dataset, Dialect, DialectOptions, Format, TypeName
 from sluice.reading import parse
 from sluice.recipe import Recipe
 from sluice.request import Request
@@ -51,6 +51,11 @@ def recipe_for(request: Request, settings: Settings) -> Recipe:
             text = ColumnType(TypeName.TEXT)
             dataset = _told(_without_dataset(request, [(label, text) for label in header.labels]), request)
         columns = map_columns(header, dataset, request.map, request.set)
+        if dialect.format is not Format.CSV and header.width and columns.missing:
+            # A key may come late. Whether its column may be missing has just been decided.
+            names = (*(header.names or ()), *columns.missing)
+            header = replace(header, names=names, width=len(names))
+            columns = map_columns(header, dataset, request.map, request.set)
         _check_set(dataset, columns.constants)
     except HeaderError as error:
         error.file = locate(request.source).shown

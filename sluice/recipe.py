@@ -10,7 +10,7 @@ from typing import Any
 
 from sluice.encoding import to_source_bytes
 from sluice.header import ColumnPlan
-from sluice.model import Dataset, Dialect, ShortRows, StrayQuotes
+from sluice.model import Dataset, Dialect, Format, ShortRows, StrayQuotes
 from sluice.rules import Suite
 
 #: What changes nothing about the rows an import leaves behind, so that a later attempt may set it otherwise.
@@ -75,4 +75,5 @@ def dialect_from(stored: Mapping[str, Any]) -> Dialect:
     values = {name.name: stored[name.name] for name in fields(Dialect) if name.name in stored}
     values["stray_quotes"] = StrayQuotes(values["stray_quotes"])
     values["short_rows"] = ShortRows(values["short_rows"])
+    values["format"] = Format(values.get("format", Format.CSV))
     return Dialect(**values)

@@ -48,6 +48,7 @@ class Scan:
         consumed: bytes decided. What follows is the beginning of a record whose end is not in the buffer.
         lines: physical lines in the consumed bytes.
         open_end: the last bad record was found open at the buffer's end, not broken by a byte in it.
+        overlong: start of a JSON element that is longer than the limit and does not end in the buffer.
     """
 
     starts: Positions
@@ -58,6 +59,7 @@ class Scan:
     consumed: int
     lines: int
     open_end: frozenset[int]
+    overlong: int | None = None
 
 
 def scan(buffer: bytes, dialect: Dialect, *, final: bool, limit: int = RECORD_LIMIT) -> Scan:
@@ -112,7 +114,7 @@ def physical_lines(buffer: bytes, *, final: bool) -> _Lines:
     return _Lines(ends.astype(np.int64, copy=False), nexts.astype(np.int64, copy=False))
 
 
-def _escaped(data: npt.NDArray[np.uint8], positions: Positions, escape: int) -> npt.NDArray[np.bool_]:
+def escaped(data: npt.NDArray[np.uint8], positions: Positions, escape: int) -> npt.NDArray[np.bool_]:
     """Which positions have an odd run of escape bytes before them."""
     odd = np.zeros(len(positions), bool)
     open_ = np.flatnonzero(positions > 0)
@@ -142,8 +144,8 @@ class _Scanner:
         if dialect.escape is not None and dialect.escape.encode() in buffer:
             escape = ord(dialect.escape)
             self.escapes = _find(data, escape)
-            self.quotes = self.quotes[~_escaped(data, self.quotes, escape)]
-            self.unescaped_end = ~_escaped(data, self.lines.ends, escape)
+            self.quotes = self.quotes[~escaped(data, self.quotes, escape)]
+            self.unescaped_end = ~escaped(data, self.lines.ends, escape)
         self._check_roles(data, dialect)
         #: Quotes before each line's end: its parity, counted from the first quote, tells inside from outside.
         self.quotes_before = np.searchsorted(self.quotes, self.lines.ends)
@@ -168,7 +170,7 @@ class _Scanner:
             follows[1:] = quotes[1:] == quotes[:-1] + 1
         elif len(self.escapes):
             crlf = (before == _LF) & (data[np.maximum(quotes - 2, 0)] == _CR) & (quotes > 1)
-            self.opens &= ~_escaped(data, quotes - 1 - crlf, ord(dialect.escape))
+            self.opens &= ~escaped(data, quotes - 1 - crlf, ord(dialect.escape))
         may_open = self.opens | follows
         may_close = closes.copy()
         may_close[:-1] |= follows[1:]

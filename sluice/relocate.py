@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from sluice.model import Chunk, Dialect
 from sluice.parse import Read
-from sluice.records import Scan, scan
+from sluice.reading import scan
+from sluice.records import Scan
 from sluice.route import RejectedRow
 
 

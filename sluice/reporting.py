@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -14,8 +14,10 @@ import psycopg
 from sluice import history
 from sluice.codes import Category
 from sluice.history import ImportRow, RejectedRecord
+from sluice.json_parse import Keys
+from sluice.json_values import Unfit, members_of
 from sluice.location import locate
-from sluice.model import Counts, Dialect, Report, Status
+from sluice.model import Counts, Dialect, Format, Report, Status
 from sluice.parse import split_record
 from sluice.recipe import dialect_from
 
@@ -113,7 +115,7 @@ def write_rejects(
     writer.writerow([*(defused(name) for name in names), "_line", "_errors"])
     count = 0
     for record in history.rejected(connection, import_id, rule=rule, category=category):
-        cells = _cells(record.raw, dialect, len(names))
+        cells = cells_of(record.raw, dialect, names)
         writer.writerow([*(defused(cell) for cell in cells), record.line, defused(_reasons(record))])
         count += 1
     return count
@@ -133,14 +135,29 @@ def defused(cell: str) -> str:
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
-def _cells(raw: bytes, dialect: Dialect, width: int) -> list[str]:
-    """A rejected record's fields, as well as they can be told apart."""
+def cells_of(raw: bytes, dialect: Dialect, names: Sequence[str]) -> list[str]:
+    """A rejected record's fields, as well as they can be told apart: one for each of the file's columns.
+
+    Of a JSON object members with other keys are left out, and one that cannot be read is whole in the first cell.
+    """
+    width = len(names)
+    if dialect.format is not Format.CSV:
+        return _json_cells(raw, dialect, names)
     text = raw.decode(dialect.encoding, "backslashreplace")
     plain = text.replace("\0", "\\x00").encode()
     cells = [value.decode() for value, _ in split_record(plain, dialect)]
     if len(cells) > width:
         cells[width - 1 :] = [dialect.delimiter.join(cells[width - 1 :])]
     return cells + [""] * (width - len(cells))
+
+
+def _json_cells(raw: bytes, dialect: Dialect, names: Sequence[str]) -> list[str]:
+    row: list[str | None] = [None] * len(names)
+    try:
+        Keys(names).place(members_of(raw.decode(dialect.encoding).strip(" \t\r\n")), row)
+    except (Unfit, UnicodeDecodeError):
+        row[:1] = [raw.decode(dialect.encoding, "backslashreplace").replace("\0", "\\x00")]
+    return [cell or "" for cell in row]
 
 
 def _reasons(record: RejectedRecord) -> str:

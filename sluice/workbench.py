@@ -17,9 +17,12 @@ import pyarrow as pa
 
 from sluice.cast import cast_table
 from sluice.encode import CopyData
+from sluice.header import known_names
 from sluice.load import LoadPlan, encode
 from sluice.model import Chunk, ExtraColumns, Violation
-from sluice.parse import parse
+from sluice.names import normalise_header
+from sluice.parse import Parsed
+from sluice.reading import parse
 from sluice.recipe import Recipe
 from sluice.route import Routed, route
 from sluice.rules import unique_values
@@ -69,7 +72,7 @@ class Workbench:
         text = parsed.text.select([recipe.names[at] for at in recipe.columns.positions.values()])
         text = text.rename_columns(list(recipe.columns.positions))
         cast = cast_table(text, recipe.dataset.columns, recipe.columns.constants)
-        violations: list[Violation] = list(cast.violations)
+        violations = [*cast.violations, *_unknown_keys(parsed.surplus, recipe)]
         table, metrics, unique = cast.table, None, []
         if self._rules is not None and recipe.suite is not None:
             failed = _failed_cells(cast.violations)
@@ -78,17 +81,40 @@ class Workbench:
             metrics = verdict.metrics
             unique = unique_values(recipe.suite, table, failed)
         if recipe.dataset.extra_columns is ExtraColumns.KEEP:
-            table = table.append_column(EXTRA, _extra_json(parsed.text, recipe))
+            table = table.append_column(EXTRA, _extra_json(parsed, recipe))
         return route(parsed, table, violations, source_bytes=recipe.source_bytes, unique=unique, metrics=metrics)
 
 
-def _extra_json(text: pa.Table, recipe: Recipe) -> pa.StringArray:
-    """The file's columns that the dataset does not know, as one JSON object a row: {} where there are none."""
-    if not recipe.columns.extras:
-        return pa.repeat(pa.scalar("{}"), text.num_rows)
-    kept = text.select([recipe.names[at] for at in recipe.columns.extras.values()])
-    kept = kept.rename_columns(list(recipe.columns.extras))
-    return pa.array([json.dumps(row, ensure_ascii=False) for row in kept.to_pylist()], pa.string())
+def _extra_json(parsed: Parsed, recipe: Recipe) -> pa.StringArray:
+    """What the dataset does not know of the file, as one JSON object a row: {} where there is nothing."""
+    extras, surplus = recipe.columns.extras, parsed.surplus
+    if not extras and surplus is None:
+        return pa.repeat(pa.scalar("{}"), parsed.text.num_rows)
+    kept = parsed.text.select([recipe.names[at] for at in extras.values()]).rename_columns(list(extras))
+    rows = kept.to_pylist() if extras else [{} for _ in range(parsed.text.num_rows)]
+    if surplus is not None:
+        rows = [row | json.loads(more or "{}") for row, more in zip(rows, surplus.to_pylist(), strict=True)]
+    return pa.array([json.dumps(row, ensure_ascii=False) for row in rows], pa.string())
+
+
+def _unknown_keys(surplus: pa.StringArray | None, recipe: Recipe) -> list[Violation]:
+    """JSON records with keys the file's beginning does not have, unless the dataset ignores or keeps them.
+
+    A key of the dataset is neither ignored nor kept: its values belong in a column that this import leaves out.
+    """
+    if surplus is None:
+        return []
+    rejected = recipe.dataset.extra_columns is ExtraColumns.REJECT_FILE
+    known = known_names(recipe.dataset)
+    found: dict[int, str] = {}
+    for row in np.flatnonzero(surplus.is_valid()).tolist():
+        keys = [key for key in json.loads(surplus[row].as_py()) if rejected or normalise_header(key) in known]
+        if keys:
+            found[row] = ", ".join(keys)
+    if not found:
+        return []
+    message = "the object has a key that neither the dataset nor the beginning of the file has"
+    return [Violation("json.unknown_key", None, message, np.array(list(found), np.int64), list(found.values()))]
 
 
 def _failed_cells(violations: list[Violation]) -> Mapping[str, npt.NDArray[np.int64]]:
