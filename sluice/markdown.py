@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 LIMIT = 200
 
 #: Punctuation that means nothing inside a line of Markdown, with letters, digits and blanks around it.
-_HARMLESS = frozenset(" .,;%=/?'-")
+_HARMLESS = frozenset(" .,;:%=/?'-")
 
-#: What GitHub's flavour makes a link of although nothing marks it (the `:` and `@` of others are encoded anyway).
-_BARE_LINK = re.compile(r"(?i)\bwww\.")
+#: What GitHub's flavour makes a link of although nothing marks it (an `@` is encoded anyway).
+_BARE_LINK = re.compile(r"(?i)(?<=www)\.|:(?=//)")
+
+_NAME = re.compile(r"[\w.]+", re.ASCII)
 
 
 def plain(text: str | None, limit: int = LIMIT) -> str:
@@ -30,11 +32,16 @@ def escaped(text: str | None, limit: int = LIMIT) -> str:
         char if char.isalnum() or (index and char in _HARMLESS) else _entity(char)
         for index, char in enumerate(plain(text, limit))
     )
-    return _BARE_LINK.sub(lambda match: f"{match[0][:3]}{_entity('.')}", shown)
+    return _BARE_LINK.sub(lambda match: _entity(match[0]), shown)
 
 
 def _entity(char: str) -> str:
     return f"&#{ord(char)};"
+
+
+def code(name: str) -> str:
+    """A name as inline code if it is one: letters, digits, `_` and `.`; other text escaped."""
+    return f"`{name}`" if _NAME.fullmatch(name) else escaped(name)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -47,7 +47,8 @@ class LiveRun:
         self._latest: Progress | None = None
         self._sent: Progress | None = None
         self._artifact: UUID | None = None
-        self._renamed = False
+        self._labels: dict[str, Any] = {}
+        self._shown_name = name
         self._with_events = True
         self._begun = 0.0
         self._messages: deque[Message] = deque()
@@ -60,16 +61,10 @@ class LiveRun:
 
     def begin(self, first: Progress, about: dict[str, Any], *, with_events: bool = True) -> None:
         """The import has a number; `about` goes into the events."""
-        self._with_events = with_events
+        self._with_events, dataset = with_events, about["dataset"]
         self._about, self._first, self._latest, self._begun = about, first, first, time.monotonic()
-        labels = {
-            "sluice.import_id": first.import_id,
-            "sluice.table": about["table"],
-            "sluice.dataset": about["dataset"],
-        }
-        tags = [*self._tags, about["dataset"]] if about["dataset"] else self._tags
-        self._messages.append(lambda client: client.update_flow_run(self._flow_run_id, tags=sorted(set(tags))))
-        self._messages.append(lambda client: client.update_flow_run_labels(self._flow_run_id, labels))
+        self._labels = {"sluice.import_id": first.import_id, "sluice.table": about["table"], "sluice.dataset": dataset}
+        self._tags = sorted({*self._tags, dataset} - {""})
         self._start()
 
     def progress(self, progress: Progress) -> None:
@@ -99,7 +94,8 @@ class LiveRun:
                 with suppress(Exception):  # the server is away, or busy: once more, a little later
                     self._talk()
                     return
-                self._given_up.wait(_RETRY if self._ending.is_set() else EVERY)
+                if self._ending.wait(EVERY):
+                    self._given_up.wait(_RETRY)
 
     def _talk(self) -> None:
         """Send news until the end. Raises whatever the client does."""
@@ -122,13 +118,16 @@ class LiveRun:
         latest, ending = self._latest, self._ending.is_set()
         if latest is not None and latest is not self._sent:
             self._send_progress(client, latest)
+            if self._with_events and self._sent is not None and not ending:
+                import_progressed(latest, self._about)
             self._sent = latest
-        if latest is not None and not ending:
-            client.update_flow_run(self._flow_run_id, name=f"{self._name} · {percent(latest)} %")
-            self._renamed = True
-        elif self._renamed:
-            client.update_flow_run(self._flow_run_id, name=self._name)
-            self._renamed = False
+        name = f"{self._name} · {percent(latest)} %" if latest is not None and not ending else self._name
+        if name != self._shown_name:
+            client.update_flow_run(self._flow_run_id, name=name, tags=self._tags)
+            self._shown_name = name
+        if ending and self._labels:
+            labels, self._labels = self._labels, {}  # tried once: nothing depends on them
+            client.update_flow_run_labels(self._flow_run_id, labels)
 
     def _send_progress(self, client: SyncPrefectClient, latest: Progress) -> None:
         done, text = share(latest) * 100, self._text(latest)
@@ -142,8 +141,6 @@ class LiveRun:
             self._artifact = created.id
         else:
             client.update_artifact(self._artifact, ArtifactUpdate(data=round(done, 1), description=text))
-        if self._sent is not None and self._with_events:
-            import_progressed(latest, self._about)
 
     def _text(self, latest: Progress) -> str:
         """`██░░` **42 %** · 1,260,000 records · 35,210 a second · 12 rejected · 50 s left"""
@@ -155,7 +152,7 @@ class LiveRun:
         if records and seconds > 0:
             parts.append(f"{records / seconds:,.0f} a second")
         parts.append(f"{latest.counts.rejected:,} rejected so far")
-        if size and seconds > 0:
+        if size and latest.bytes_done < latest.bytes_total:
             parts.append(f"{_duration(seconds * (latest.bytes_total - latest.bytes_done) / size)} left")
         return " · ".join(parts)
 

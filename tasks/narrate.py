@@ -12,7 +12,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import flow_run
 
 from sluice.errors import SluiceError
-from sluice.importer import Import, OnProgress, Progress
+from sluice.importer import Import, Progress
 from sluice.location import locate
 from sluice.markdown import plain
 from sluice.model import Report
@@ -21,7 +21,7 @@ from sluice.request import Request
 from tasks.events import import_ended, import_started
 from tasks.live import HURRY, PATIENCE, LiveRun
 from tasks.results import artifacts_of, artifacts_of_dry_run
-from tasks.shared_limit import shared_limit
+from tasks.shared_limit import SharedLimit
 
 
 def run_name() -> str:
@@ -48,7 +48,7 @@ class Narrator:
         self._request = request
         name = _name(request.dataset or request.table or "", request.source)
         self._live = LiveRun(UUID(str(flow_run.id)), name, list(flow_run.tags))
-        self._limit: OnProgress | None = None
+        self._limit: SharedLimit | None = None
         self._over = False
 
     def begin(self, running: Import) -> None:
@@ -62,7 +62,7 @@ class Narrator:
         if not self._request.dry_run:
             import_started(first, about)
         self._live.begin(first, about, with_events=not self._request.dry_run)
-        self._limit = shared_limit(first)
+        self._limit = SharedLimit(first)
 
     def progress(self, progress: Progress) -> None:
         """A chunk was committed. Waits here for the limit that all imports share."""

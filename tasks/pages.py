@@ -12,7 +12,7 @@ from typing import Any
 
 from sluice.codes import CODES
 from sluice.history import RuleErrors
-from sluice.markdown import bar, escaped, plain, table
+from sluice.markdown import bar, code, escaped, plain, table
 from sluice.model import Report, Status
 
 #: Rows of the table of errors: one a rule and column. Prefect refuses events over 1.5 MB, and sends every artifact
@@ -77,7 +77,7 @@ def _chart(title: str, counts: dict[str, int]) -> str:
     told = sorted(((name, count) for name, count in counts.items() if count), key=lambda item: (-item[1], item[0]))
     total = sum(count for _, count in told)
     rows = [
-        [escaped(name), f"{count:,}", bar(count / total), *([_remedy(name)] if title == "rule" else [])]
+        [code(name), f"{count:,}", bar(count / total), *([_remedy(name)] if title == "rule" else [])]
         for name, count in told[:_CHART_ROWS]
     ]
     header = [title, "errors:", "share", *(["what to do"] if title == "rule" else [])]
@@ -85,8 +85,9 @@ def _chart(title: str, counts: dict[str, int]) -> str:
     return table(header, rows) + more
 
 
-def _remedy(code: str) -> str:
-    return escaped(CODES[code].remedy) if code in CODES else "Correct the value, or the dataset's suite."
+def _remedy(name: str) -> str:
+    """Prose of ours, in Markdown already."""
+    return CODES[name].remedy.replace("|", "\\|") if name in CODES else "Correct the value, or the dataset's suite."
 
 
 def _next_steps(report: Report) -> Iterator[tuple[str, str]]:

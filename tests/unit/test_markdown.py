@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.markdown import bar, escaped, plain, table
+from sluice.markdown import bar, code, escaped, plain, table
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_markup_is_text(text: str) -> None:
     shown = escaped(text)
     assert html.unescape(shown) == text
     bare = re.sub(r"&#\d+;", "", shown)
-    assert not re.search(r"[<>|`*_\[\]()!#\\~&:@]", bare)
-    assert "www." not in shown
+    assert not re.search(r"[<>|`*_\[\]()!#\\~&@]", bare)
+    assert not re.search(r"www\.|://", shown)
 
 
 def test_control_characters_and_length() -> None:
@@ -54,6 +54,11 @@ def test_a_table_keeps_its_columns() -> None:
     lines = table(["code", "rows:"], [[escaped("a|b"), "3"], [escaped("c\nd"), "4"]]).splitlines()
     assert lines[1] == "| --- | ---: |"
     assert [line.count("|") for line in lines] == [3, 3, 3, 3]
+
+
+def test_names_are_code_and_nothing_else_is() -> None:
+    assert code("rule.expect_x") == "`rule.expect_x`"
+    assert code("a`b|c") == "a&#96;b&#124;c"
 
 
 def test_a_bar_shows_the_smallest_share() -> None:
