@@ -138,6 +138,7 @@ class Import:
             DatabaseUnavailable: the connection was lost; try the window again.
         """
         self._reconnect()
+        self._check_threshold()  # an earlier attempt may have ended at it
         pending = [chunk for chunk in window if chunk.byte_start not in self._done]
         bench = Workbench(self.recipe, self._snapshot.text, self._snapshot.read)
         with prefetched(bench.prepare(chunk, self._chunk_plan) for chunk in pending) as prepared:
@@ -185,6 +186,9 @@ class Import:
         self._bytes_done += chunk.size
         if self._on_progress is not None:
             self._on_progress(self.progress)
+        self._check_threshold()
+
+    def _check_threshold(self) -> None:
         # The text has at least as many lines as records, so this never stops an import that would have passed.
         check_threshold(self.recipe.dataset.max_rejects, self._counts.rejected, records=self._text_lines)
 
