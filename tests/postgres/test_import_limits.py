@@ -71,6 +71,19 @@ def test_the_import_stops_as_soon_as_the_limit_is_passed(bench: Bench, commit: C
     assert bench.query("SELECT count(*) < 50 FROM items") == [(True,)]
 
 
+@COMMITS
+def test_trying_again_gets_no_further_than_the_limit(bench: Bench, commit: Commit) -> None:
+    bench.dataset()
+    source = items(bench, 2000, 20, bad_first=True)
+
+    for _ in range(3):
+        with pytest.raises(ThresholdExceeded):
+            bench.run(source, dataset="items", commit=commit, strict=True, chunk_bytes=CHUNK)
+
+    assert bench.query("SELECT count(*) FROM sluice.chunks") == [(1,)]
+    assert bench.imports() == [(1, "failed", 3)]
+
+
 def test_the_program_says_which_limit_was_passed(bench: Bench) -> None:
     done = bench.sluice("import", "samples/leads.csv", "--dataset", "leads", "--strict")
 

@@ -250,6 +250,27 @@ def test_a_lost_connection_costs_nothing(bench: Bench, commit: Commit) -> None:
     assert bench.leftovers() == {}
 
 
+@COMMITS
+def test_a_connection_lost_before_the_end_costs_nothing(bench: Bench, commit: Commit) -> None:
+    bench.dataset(APPEND)
+    source = items(bench)
+
+    with cut_at(500), opened(request_of(source, dataset="items", commit=commit), bench.settings) as running:
+        for window in running.windows:
+            running.load(window)
+        with psycopg.connect(bench.url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s::int[]) pid", [backend_of(bench.url)]
+            )
+        with pytest.raises(DatabaseUnavailable):
+            running.finish()
+        report = running.finish()
+
+    assert counts_of(report) == Counts(300, loaded=300)
+    assert bench.imports() == [(1, "completed", 1)]
+    assert bench.query("SELECT count(*), count(DISTINCT id) FROM items") == [(300, 300)]
+
+
 def test_a_lost_connection_ends_an_import_that_nobody_retries(bench: Bench) -> None:
     bench.dataset(APPEND)
     source = items(bench)
