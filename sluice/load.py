@@ -139,7 +139,9 @@ def _load_exactly(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyDa
 
 def _copy(conn: Connection, table: sql.Identifier, columns: Iterable[str], data: CopyData) -> None:
     """COPY; raises if not every row arrived."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN WITH ({})").format(table, list_columns(tuple(columns)), data.options)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')").format(
+        table, list_columns(tuple(columns))
+    )
     with conn.cursor() as cursor:
         with cursor.copy(statement) as copy:
             copy.write(data.data)

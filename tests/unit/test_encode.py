@@ -44,14 +44,6 @@ def test_lineage_comes_last() -> None:
 
     assert bytes(data.data) == b'"a",7,2\n"b",7,5\n'
     assert data.rows == 2
-    assert not data.text
-
-
-def test_a_line_that_older_servers_take_for_the_end_of_data_goes_as_text() -> None:
-    data = encode_table(pa.table({"x": ["a\n\\.\nb", None, "\t\r\\"], "n": [1, None, 3]}))
-
-    assert data.text
-    assert bytes(data.data) == b"a\\n\\\\.\\nb\t1\n\\N\t\\N\n\\t\\r\\\\\t3\n"
 
 
 def test_no_rows_are_no_bytes() -> None:
@@ -62,15 +54,4 @@ def test_no_rows_are_no_bytes() -> None:
 def test_any_text_survives(rows: list[tuple[str, str]]) -> None:
     data = encode_table(pa.table({"a": [a for a, _ in rows], "b": [b for _, b in rows]}))
 
-    text = bytes(data.data).decode()
-    if data.text:
-        back = [tuple(map(_unescape, line.split("\t"))) for line in text.split("\n")[:-1]]
-    else:
-        back = [tuple(row) for row in csv.reader(io.StringIO(text, newline=""))]
-    assert back == rows
-
-
-def _unescape(text: str) -> str:
-    letters = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
-    parts = iter(text)
-    return "".join(letters[next(parts)] if letter == "\\" else letter for letter in parts)
+    assert [tuple(row) for row in csv.reader(io.StringIO(bytes(data.data).decode(), newline=""))] == rows
