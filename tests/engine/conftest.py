@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sluice.embedded import stop_embedded
+from tests.engine.prefect_api import Api
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +26,16 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOCAL_STORAGE_PATH: storage}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def api(prefect_server: None) -> Iterator[Api]:
+    """The server's REST API."""
+    from prefect.settings import PREFECT_API_URL
+
+    api = Api(str(PREFECT_API_URL.value()))
+    yield api
+    api.close()
 
 
 @pytest.fixture
