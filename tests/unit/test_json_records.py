@@ -61,6 +61,13 @@ def read(
         for b in parsed.bad:
             assert text[b.byte_offset :].startswith(b.raw)
             bad.append((b.line, b.byte_offset, b.raw, b.code))
+        spans = [(b.byte_offset, b.byte_offset + len(b.raw)) for b in parsed.bad]
+        spans += zip(parsed.starts.tolist(), parsed.ends.tolist(), strict=True)
+        borders = [chunk.byte_start, *(border for span in sorted(spans) for border in span), chunk.byte_end]
+        assert borders == sorted(borders)
+        between = b"".join(text[a:b] for a, b in zip(borders[::2], borders[1::2], strict=True))
+        cut_short = any(b.code == "json.too_long" for b in parsed.bad)
+        assert cut_short or not between.strip(b" \t\r\n" if dialect is LINES else b" \t\r\n,]")
         records, blank = records + parsed.records, blank + parsed.blank_lines
     numbers = [line for line, *_ in rows] + [line for line, *_ in bad]
     assert len(set(numbers)) == len(numbers) == records <= max(lines_seen - 1, 0)
