@@ -29,6 +29,9 @@ ZOMBIES = "sluice: a run without a process"
 FAILED = "sluice: an import failed"
 REJECTED = "sluice: an import rejected many records"
 
+#: The flows that import.
+_FLOWS = ("import-file", "import-dropped")
+
 #: The label of `sluice.import.rejected` that the alert on many rejects looks at: whole percent, rounded down. Triggers
 #: compare labels with texts and wildcards only, not payloads and not numbers.
 REJECT_LABEL = "sluice.reject-percent"
@@ -144,7 +147,7 @@ def alerts_of(alerts: Alerts) -> list[Automation]:
             trigger=EventTrigger(
                 expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
                 match={"prefect.resource.id": "prefect.flow-run.*"},
-                match_related={"prefect.resource.role": "flow", "prefect.resource.name": "import-file"},
+                match_related={"prefect.resource.role": "flow", "prefect.resource.name": list(_FLOWS)},
                 posture=Posture.Reactive,
                 threshold=1,
             ),

@@ -124,6 +124,9 @@ def _deployment(deployment: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(schedules, list):
         yield "schedules: must be a list, [] for none; without it, those of the server stay"
         schedules = []
+    if not isinstance(parameters, dict):
+        yield "parameters: must be a mapping"
+        flow, parameters = None, {}
     if flow is not None and (parameters or not _required(flow)):
         yield from _parameters(flow, parameters, "parameters")
     slugs = [one.get("slug") for one in schedules if isinstance(one, dict)]
@@ -255,7 +258,7 @@ def _parameters(flow: Any, parameters: Any, place: str) -> Iterator[str]:
         yield f"{place}: must be a mapping"
         return
     try:
-        flow.validate_parameters(flow.fn and _with_defaults(flow, parameters))
+        flow.validate_parameters(_with_defaults(flow, parameters))
     except (ParameterTypeError, SignatureMismatchError, ValueError, TypeError) as error:
         yield f"{place}: {' '.join(str(error).split())}"
 
