@@ -10,7 +10,12 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 
+from sluice.dataset import dataset_names
+from sluice.errors import SluiceError
+from sluice.inbox_remote import RemoteInbox
 from sluice.prefect_api import PrefectApi, PrefectApiError
 from sluice.settings import Settings
 from tasks.inbox import Watch
@@ -22,28 +27,48 @@ _INTERVAL = 0.5
 _PAUSE = 3.0
 
 
+#: Seconds between two looks at an object store: each is a request that costs money.
+_REMOTE_INTERVAL = 5.0
+
+_LOG = logging.getLogger("sluice.inbox")
+
+
 def main() -> int:
     """Watch until SIGTERM or Ctrl-C."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
-    log = logging.getLogger("sluice.inbox")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = Settings.from_environment()
-    watch = Watch(settings, PrefectApi.from_environment(settings.home), log)
-    log.info("watching %s", settings.inbox)
+    watch = Watch(settings, PrefectApi.from_environment(settings.home), _LOG)
+    _LOG.info("watching %s", settings.inbox)
+    remote = RemoteInbox.from_environment(settings.inbox)
+    if remote is not None:  # in a thread, so that a long download holds up no other file
+        _LOG.info("watching %s", remote.shown)
+        fetch = partial(_fetch, remote, settings)
+        threading.Thread(target=_again_and_again, args=(fetch, _REMOTE_INTERVAL, stop), daemon=True).start()
+    _again_and_again(watch.scan, _INTERVAL, stop)
+    return 0
+
+
+def _fetch(remote: RemoteInbox, settings: Settings) -> None:
+    for path in remote.fetch(dataset_names(settings.datasets)):
+        _LOG.info("%s/%s: fetched", path.parent.name, ascii(path.name)[1:-1])
+
+
+def _again_and_again(look: Callable[[], object], interval: float, stop: threading.Event) -> None:
+    """Look until told to stop. What goes wrong is said once; all there is to know is outside of this process."""
     said = ""
     while not stop.is_set():
         problem = ""
         try:
-            watch.scan()
-        except (PrefectApiError, OSError) as error:
+            look()
+        except (PrefectApiError, SluiceError, OSError) as error:
             problem = str(error)
         if problem != said:
-            log.warning("%s", problem or "all is well again")
+            _LOG.warning("%s", problem or "all is well again")
             said = problem
-        stop.wait(_PAUSE if problem else _INTERVAL)
-    return 0
+        stop.wait(max(interval, _PAUSE) if problem else interval)
 
 
 if __name__ == "__main__":

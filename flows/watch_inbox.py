@@ -10,6 +10,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
+from sluice.dataset import dataset_names
+from sluice.inbox_remote import RemoteInbox
 from sluice.settings import Settings
 from tasks.inbox import Watch
 from tasks.inbox_import import prefect_api
@@ -28,8 +30,14 @@ def watch_inbox(
 
     It may run beside the watcher process and beside itself: a file is taken by one of them only.
     """
-    watch = Watch(Settings.from_environment(), prefect_api(), get_run_logger())
+    settings = Settings.from_environment()
+    watch = Watch(settings, prefect_api(), get_run_logger())
+    remote = RemoteInbox.from_environment(settings.inbox)
     deadline = time.monotonic() + seconds
-    while (left := watch.scan()) and time.monotonic() < deadline:
+    while True:
+        if remote is not None:
+            remote.fetch(dataset_names(settings.datasets))
+        if not (left := watch.scan()) or time.monotonic() >= deadline:
+            break
         time.sleep(_INTERVAL)
     return Completed(message=f"{left:,} files are waiting or being imported." if left else "The inbox is empty.")

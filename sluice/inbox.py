@@ -42,7 +42,7 @@ STILL_SECONDS_UNSURE = 5.0
 STILL_SECONDS_EMPTY = 30.0
 
 #: The files of one flow run. Its process takes seconds to start, a small file a tenth of that to be imported.
-BATCH_FILES = 200
+BATCH_FILES = 500
 BATCH_BYTES = 128 * 1024 * 1024
 #: A larger file has a flow run of its own, with windows and progress.
 SMALL_BYTES = 8 * 1024 * 1024
