@@ -160,3 +160,9 @@ def test_a_flow_without_a_docstring_is_refused(tmp_path: Path, monkeypatch: pyte
     config = copy.deepcopy(GOOD)
     config["deployments"][1]["entrypoint"] = "flow_without_words.silent"
     assert said(tmp_path, config) == ["prefect.yaml: by-hand: entrypoint: the flow 'silent' has no docstring"]
+
+
+def test_the_inventory_is_true() -> None:
+    from deployments.inventory import PAGE, page
+
+    assert PAGE.read_text() == page(), "run: python -m deployments.inventory"
