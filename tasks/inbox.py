@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,23 +124,22 @@ class Watch:
         return waiting
 
     def _begin(self, dataset: str, waiting: list[Dropped]) -> None:
-        wall = time.time()
-        complete = []
-        for file in next_batch(waiting):
-            try:
-                written_to = files.written_to(file.path)
-            except PermissionError:
-                self._refuse(dataset, file.path.name, "It may not be read by the user that runs Sluice.")
-                continue
-            except OSError:
-                continue
-            if file.marked or self.looks.still_for(file, wall) >= stillness_needed(file, written_to):
-                complete.append(file)
-        if len(complete) > 1 and not import_many(self.api):
-            complete = complete[:1]
-        claim = files.take(self.settings.inbox / dataset, complete) if complete else None
+        batch = next_batch(file for file in waiting if self._is_complete(dataset, file))
+        if len(batch) > 1 and not import_many(self.api):
+            batch = batch[:1]
+        claim = files.take(self.settings.inbox / dataset, batch) if batch else None
         if claim is not None:
             self._submit(claim, Attempt(left=len(claim.files)))
+
+    def _is_complete(self, dataset: str, file: Dropped) -> bool:
+        try:
+            written_to = files.written_to(file.path)
+        except PermissionError:
+            self._refuse(dataset, file.path.name, "It may not be read by the user that runs Sluice.")
+            return False
+        except OSError:  # it is gone, or no plain file any more
+            return False
+        return file.marked or self.looks.still_for(file, time.time()) >= stillness_needed(file, written_to)
 
     # What is taken -----------------------------------------------------------------------------------------------
 
@@ -218,7 +217,11 @@ class Watch:
                 self.log.warning("%s: run %s ended as %s; it will be tried again", claim.dataset, run.id, run.name)
                 files.write_attempt(claim, following)
                 return False
-            settle_ended(self.settings, claim, run, retry=False, tell=self.tell)
+            # Enough. The oldest file was under way whenever the process died; the others get their turn without it.
+            settle_ended(self.settings, replace(claim, files=tuple(left[:1])), run, retry=False, tell=self.tell)
+            if len(left) > 1:
+                files.write_attempt(claim, Attempt(attempt.number + 1, len(left) - 1))
+                return False
             files.release(claim)
         except SluiceError as error:  # the ledger does not answer: nothing can be said of the file until it does
             self._once(f"ledger {error}", "the ledger does not answer: %s", error)

@@ -11,9 +11,12 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import pytest
 
 from sluice import inbox_files as files
 from sluice.database import connect, database_url
-from sluice.inbox import IMPORTING, Attempt
+from sluice.inbox import IMPORTING, TRIES, Attempt
 from sluice.prefect_api import PrefectApi
 from sluice.run import import_file as import_with_engine
 from sluice.settings import Settings
@@ -268,6 +271,27 @@ def test_a_batch_that_crashed_half_way_goes_on_with_the_rest(home: Path, inbox: 
     assert sql("SELECT count(*) FROM sluice.imports") == [(4,)]
 
 
+def test_a_file_that_ends_every_process_holds_up_none_of_the_others(
+    home: Path, inbox: Path, deployed: PrefectApi
+) -> None:
+    for number in range(3):
+        drop(inbox, f"{number}.csv", f"{number}@x.org")
+    watch = begin(deployed)
+    for _ in range(TRIES):
+        (run,), (claim,) = runs(deployed, "SCHEDULED"), claims(inbox)
+        end(deployed, run, "CRASHED", "Killed.")
+        watch.scan()
+        attempt = files.read_attempt(claim)
+        files.write_attempt(claim, replace(attempt, not_before=0.0))
+        watch.scan()
+    assert failed(home) == ["0.csv", "0.csv.why.txt"]
+    assert "Killed." in (home / "failed/contacts/0.csv.why.txt").read_text()
+    execute(deployed)
+    watch.scan()
+    assert emails() == ["1@x.org", "2@x.org"]
+    assert claims(inbox) == []
+
+
 @pytest.mark.parametrize("by_service", [False, True])
 def test_a_cancelled_run(home: Path, inbox: Path, deployed: PrefectApi, by_service: bool) -> None:
     drop(inbox, "a.csv", "a@x.org")
@@ -297,18 +321,43 @@ def test_what_is_no_dataset_is_reported(home: Path, inbox: Path, deployed: Prefe
     assert (inbox / "costumers" / "a.csv").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_a_file_that_may_not_be_read_stays_and_is_reported(home: Path, inbox: Path, deployed: PrefectApi) -> None:
-    path = drop(inbox, "a.csv", "a@x.org")
-    path.chmod(0)
-    os.chmod(home, 0o777)
-    for folder in (inbox, inbox / "contacts"):
-        folder.chmod(0o777)
-    parent = home
-    while parent != parent.parent:  # pytest's folders are private
-        if not parent.stat().st_mode & 0o001:
-            pytest.skip("folders above may not be entered by others")
-        parent = parent.parent
+def test_a_file_that_may_not_be_read_waits_until_it_may(deployed: PrefectApi) -> None:
+    with tempfile.TemporaryDirectory() as top:
+        settings = Settings(home=Path(top) / "home", inbox=Path(top) / "inbox", datasets=Path(top) / "datasets")
+        path = settings.inbox / "contacts" / "a.csv"
+        for folder in (settings.datasets / "contacts", path.parent, settings.home):
+            folder.mkdir(parents=True)
+            folder.chmod(0o777)
+        (settings.datasets / "contacts" / "dataset.yaml").touch()
+        path.write_text("x")
+        path.chmod(0)
+        os.utime(path, (time.time() - 60,) * 2)
+        for folder in (Path(top), settings.inbox, settings.datasets):
+            folder.chmod(0o777)
+        text = settings.home / "failed" / "contacts" / "a.csv.why.txt"
+        watch = Watch(settings, deployed, LOG)
+        with nobody():
+            watch.scan()
+            watch.scan()
+        assert "may not be read" in text.read_text()
+        assert path.exists()
+        path.chmod(0o644)
+        watch.scan()
+        assert not path.exists()
+        assert not text.exists()
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """As a user who may not read everything, where we are root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_two_watchers_take_each_file_once(home: Path, inbox: Path, deployed: PrefectApi) -> None:
