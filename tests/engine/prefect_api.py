@@ -43,11 +43,11 @@ class Api:
         found = self.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run_id]}}, limit=200)
         return {artifact["key"]: artifact for artifact in sorted(found, key=lambda artifact: artifact["created"])}
 
-    def events(self, resource_id: str, at_least: int = 1) -> list[dict[str, Any]]:
-        """Events of a resource, oldest first; they arrive a moment later."""
+    def events(self, flow_run_id: str, at_least: int = 1) -> list[dict[str, Any]]:
+        """Sluice's events of a run, oldest first; they arrive a moment later."""
+        asked = {"any_resource": {"id": [f"prefect.flow-run.{flow_run_id}"]}, "event": {"prefix": ["sluice."]}}
         found: list[dict[str, Any]] = []
         for _ in range(50):
-            asked = {"resource": {"id": [resource_id]}, "event": {"prefix": ["sluice."]}}
             found = self.post("/events/filter", filter=asked, limit=50)["events"]
             if len(found) >= at_least:
                 break
