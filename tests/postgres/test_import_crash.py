@@ -63,8 +63,10 @@ def kill_somewhere(bench: Bench, child: subprocess.Popen[str], pick: random.Rand
     ("rows", "kills"), [(60_000, 5), pytest.param(500_000, 20, marks=pytest.mark.slow)], ids=["small", "large"]
 )
 def test_a_killed_import_ends_like_an_undisturbed_one(
-    bench: Bench, other_bench: Bench, rows: int, kills: int, commit: Commit
+    request: pytest.FixtureRequest, bench: Bench, other_bench: Bench, rows: int, kills: int, commit: Commit
 ) -> None:
+    if rows > 100_000 and "slow" not in request.config.option.markexpr:
+        pytest.skip("ten minutes: run it by hand, with -m slow")
     source = bench.folder / "customers.csv"
     write_customers(source, None, rows=rows, bad=0.02, seed=11, newlines=0.001, neighbours=True)
     told = ("--dataset", "customers", "--commit", commit)

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from sluice.database import connect, conninfo_of
-from sluice.errors import SourceError
+from sluice.errors import SourceError, SuiteError
 from sluice.importer import Progress
 from tests.postgres.import_bench import ITEMS, SAMPLES, Bench, assert_said, complaint
 
@@ -33,7 +34,7 @@ def test_files_that_cannot_be_read(bench: Bench) -> None:
     folder = bench.folder / "folder.csv"
     folder.mkdir()
     packed = gzip.compress(ROWS.encode() * 50)
-    for source, *words in (
+    wrong = (
         (str(bench.folder / "missing.csv"), "There is no file", "missing.csv"),
         (str(folder), "folder.csv"),
         (bench.file("picture.csv", PNG), "PNG", "picture.csv"),
@@ -42,8 +43,11 @@ def test_files_that_cannot_be_read(bench: Bench) -> None:
         (bench.file("damaged.csv.gz", packed[:20] + b"\0\1\2" + packed[23:]), "damaged.csv.gz"),
         (bench.file("other.csv", "a,b,c\n1,2,3\n"), "other.csv", "amount"),
         ("ftp://nowhere.example/x.csv", "ftp"),
-    ):
-        assert_said(bench.sluice("import", source, "--dataset", "items"), 1, *words)
+    )
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = list(pool.map(lambda case: bench.sluice("import", case[0], "--dataset", "items"), wrong))
+    for (_, *words), said in zip(wrong, done, strict=True):
+        assert_said(said, 1, *words)
     assert nothing_happened(bench)
 
 
@@ -77,12 +81,17 @@ def test_datasets_that_are_wrong(bench: Bench) -> None:
     assert_said(bench.sluice("import", source, "--dataset", "items"), 1, "suite.json", "line 1")
     bench.dataset(ITEMS, [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "amuont"}}])
     assert_said(bench.sluice("import", source, "--dataset", "items"), 1, "suite.json", "amuont", "amount")
-    bench.dataset(ITEMS, [{"type": "expect_column_values_to_be_nice", "kwargs": {"column": "amount"}}])
-    assert_said(
-        bench.sluice("import", source, "--dataset", "items"), 1, "suite.json", "expect_column_values_to_be_nice"
-    )
-    bench.dataset(ITEMS, [{"type": "expect_column_values_to_match_regex", "kwargs": {"column": "note", "regex": "(("}}])
-    assert_said(bench.sluice("import", source, "--dataset", "items"), 1, "suite.json", "((")
+    for rule, word in (
+        (
+            {"type": "expect_column_values_to_be_nice", "kwargs": {"column": "amount"}},
+            "expect_column_values_to_be_nice",
+        ),
+        ({"type": "expect_column_values_to_match_regex", "kwargs": {"column": "note", "regex": "(("}}, "(("),
+    ):
+        bench.dataset(ITEMS, [rule])
+        with pytest.raises(SuiteError, match=r"suite\.json") as caught:
+            bench.run(source, dataset="items")
+        assert word in str(caught.value)
 
     bench.dataset("table: [unclosed")
     assert_said(bench.sluice("import", source, "--dataset", "items"), 1, "dataset.yaml", "line 1")
