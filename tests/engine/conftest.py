@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,12 +41,14 @@ def api(prefect_server: None) -> Iterator[Api]:
 
 
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A SLUICE_HOME of the test's own, with an embedded PostgreSQL in it as soon as somebody asks."""
-    folder = tmp_path_factory.mktemp("home")
+    # Not tmp_path_factory: its folders are readable by their owner only, and run by root the server is not root.
+    folder = Path(tempfile.mkdtemp(prefix="sluice-test-"))
     for name in [name for name in os.environ if name.startswith("SLUICE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SLUICE_HOME", str(folder))
     monkeypatch.setenv("SLUICE_DATASETS", str(ROOT / "expectations"))
     yield folder
     stop_embedded(folder)
+    shutil.rmtree(folder, ignore_errors=True)
