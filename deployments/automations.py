@@ -62,23 +62,23 @@ class Alerts:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Alerts:
-        """Read `SLUICE_ALERT_*`.
+        """Read the variables of docs/alerts.md.
 
         Raises:
             ValueError: something in them cannot work; the message names the variable and not its value.
         """
 
         def told(name: str) -> str | None:
-            return environ.get(f"SLUICE_ALERT_{name}", "").strip() or None
+            return environ.get(name, "").strip() or None
 
-        email = tuple(part.strip() for part in (told("EMAIL") or "").split(",") if part.strip())
+        email = tuple(part.strip() for part in (told("SLUICE_ALERT_EMAIL") or "").split(",") if part.strip())
         alerts = cls(
-            webhook=_address("SLUICE_ALERT_WEBHOOK", told("WEBHOOK"), ("http", "https")),
-            slack=_address("SLUICE_ALERT_SLACK", told("SLACK"), ("http", "https")),
+            webhook=_address("SLUICE_ALERT_WEBHOOK", told("SLUICE_ALERT_WEBHOOK"), ("http", "https")),
+            slack=_address("SLUICE_ALERT_SLACK", told("SLUICE_ALERT_SLACK"), ("http", "https")),
             email=email,
-            email_from=told("EMAIL_FROM") or (email[0] if email else ""),
-            smtp=_address("SLUICE_ALERT_SMTP", told("SMTP"), ("smtp", "smtp+starttls", "smtps")),
-            reject_percent=_percent(told("REJECT_PERCENT")),
+            email_from=told("SLUICE_ALERT_EMAIL_FROM") or (email[0] if email else ""),
+            smtp=_address("SLUICE_ALERT_SMTP", told("SLUICE_ALERT_SMTP"), ("smtp", "smtp+starttls", "smtps")),
+            reject_percent=_percent(told("SLUICE_ALERT_REJECT_PERCENT")),
         )
         if email and not alerts.smtp:
             raise ValueError("SLUICE_ALERT_EMAIL needs SLUICE_ALERT_SMTP, such as smtp+starttls://user:password@host.")

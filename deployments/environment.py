@@ -37,7 +37,7 @@ class Place:
         host, port: what the server binds to.
         auth: `user:password` of UI and API, if they ask for one. Never shown.
         environ: of every child. May hold secrets; never shown.
-        mark: the value of `SLUICE_SERVICE` in `environ`.
+        mark: the value of `_SLUICE_SERVICE` in `environ`.
     """
 
     project: Path

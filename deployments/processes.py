@@ -16,7 +16,7 @@ import psutil  # type: ignore[import-untyped]
 
 #: The environment variable that marks every process of a service with its SLUICE_HOME. Flow runs inherit it from the
 #: worker, so that what outlived a killed launcher or worker can be found, and nothing else is ever ended.
-MARK = "SLUICE_SERVICE"
+MARK = "_SLUICE_SERVICE"
 
 #: A log file is copied to `<name>.log.1` and emptied when it is larger.
 _LOG_BYTES = 50_000_000

