@@ -129,15 +129,20 @@ def refuse_repetition(connection: Connection, wanted: Claim) -> None:
         if is_complete(holder.status):
             raise _already_imported(holder)
         return
+    if _locked_by_another(connection, wanted.table):
+        return  # whatever runs there will be met at the lock
+    # A killed process leaves `running` and no totals, so the chunks are asked. What an atomic import staged is not in
+    # the table, so nothing would be doubled.
     unfinished = connection.execute(
-        "SELECT id, status FROM sluice.imports WHERE table_name = %s AND sha256 = %s AND loaded + updated > 0"
-        " AND status IN ('failed', 'cancelled') ORDER BY id DESC LIMIT 1",
+        "SELECT id FROM sluice.imports AS i WHERE table_name = %s AND sha256 = %s AND plan->>'commit' <> 'atomic'"
+        " AND status IN ('running', 'failed', 'cancelled') AND EXISTS ("
+        "SELECT FROM sluice.chunks WHERE import_id = i.id AND loaded + updated > 0) ORDER BY id DESC LIMIT 1",
         [str(wanted.table), wanted.sha256],
     ).fetchone()
     if unfinished is not None:
         raise UsageError(
-            f"Import #{unfinished[0]} of this very file into {wanted.table} is {unfinished[1]} half-way, and was begun "
-            "with other options or another definition of the dataset.",
+            f"Import #{unfinished[0]} of this very file into {wanted.table} ended half-way, and was begun with other "
+            "options or another definition of the dataset.",
             hint=f"Continue it (`sluice resume {unfinished[0]}`), or use --force to import it beside that.",
         )
 

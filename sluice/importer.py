@@ -12,7 +12,7 @@ import psycopg
 import pyarrow as pa
 
 from sluice import claim as claims
-from sluice import ledger
+from sluice import history, ledger
 from sluice.chunks import windows
 from sluice.claim import Claimed, table_lock
 from sluice.database import connect, database_url, translated
@@ -200,6 +200,8 @@ class Import:
         """
         self._reconnect()
         with translated():
+            if self._is_finished():  # an answer to the last commit was lost, not the commit
+                return report_of(self._connection, self.import_id)
             finish_import(
                 self._connection,
                 self.recipe,
@@ -216,6 +218,10 @@ class Import:
                 path = export_rejects(self._connection, self.import_id, self._settings.home / "reports")
                 message += f" All rejected rows: {path}"
             return replace(report, import_id=None, message=message)
+
+    def _is_finished(self) -> bool:
+        row = history.get(self._connection, self.import_id)
+        return row.attempt == self.claimed.attempt and history.is_complete(row.status)
 
     def failed(self, error: BaseException) -> None:
         """Write into the ledger how the import ended; best effort, the error itself is on its way already."""

@@ -83,6 +83,7 @@ def explain(refusal: Refusal, plan: LoadPlan, columns: Mapping[str, str]) -> Row
     message = refusal.message
     if refusal.detail and refusal.state not in _REPEATS_THE_ROW:
         message = f"{message}: {refusal.detail}"
+    message = message.replace(f' "staging_{plan.import_id}"', "")  # no name a reader could know
     return RowError(
         refusal.line, refusal.column or columns.get(refusal.constraint or ""), code, message[:_MOST_CHARACTERS]
     )

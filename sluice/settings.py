@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +48,13 @@ class Settings:
             datasets=folder("SLUICE_DATASETS", "expectations"),
             database_url=environ.get("SLUICE_DATABASE_URL", "").strip() or None,
         )
+
+
+def user_name() -> str | None:
+    """Who runs this process; a container may run under a number without a name."""
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return None
 
 
 def project_root(start: Path) -> Path:

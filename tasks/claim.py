@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from contextlib import ExitStack, closing, suppress
 from typing import Any
 
@@ -21,7 +20,7 @@ from sluice.model import Report
 from sluice.opening import opened
 from sluice.reporting import report_of
 from sluice.request import Request
-from sluice.settings import Settings
+from sluice.settings import Settings, user_name
 from tasks.progress import current_listener
 from tasks.retries import RETRY_DELAYS, only_if_transient
 
@@ -66,7 +65,7 @@ def claim(request: Request, stack: ExitStack, resume: int | None = None) -> Impo
             Settings.from_environment(),
             on_progress=current_listener(),
             flow_run_id=str(flow_run.id) if flow_run.id else None,
-            started_by=getpass.getuser(),
+            started_by=user_name(),
             resume=resume,
         )
     )

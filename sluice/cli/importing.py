@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from contextlib import suppress
 from pathlib import PurePath
@@ -117,17 +116,10 @@ def _run(request: Request, *, no_prefect: bool, as_json: bool, resume: int | Non
 
 def _run_engine(request: Request, on_progress: OnProgress, resume: int | None) -> Report:
     from sluice.run import run
-    from sluice.settings import Settings
+    from sluice.settings import Settings, user_name
 
     settings = Settings.from_environment()
-    return run(request, settings, on_progress=on_progress, started_by=_user(), resume=resume)
-
-
-def _user() -> str | None:
-    """Who started it; a container may run under a number without a name."""
-    with suppress(KeyError, OSError):
-        return getpass.getuser()
-    return None
+    return run(request, settings, on_progress=on_progress, started_by=user_name(), resume=resume)
 
 
 def _run_flow(request: Request, on_progress: OnProgress, resume: int | None) -> Report:
