@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+_MAIN = "from sluice.cli import main; main()"
 
 
 @pytest.mark.slow
@@ -20,8 +21,7 @@ def test_without_a_server(home: Path, url: str | None) -> None:
     if url is not None:
         environment["PREFECT_API_URL"] = url
     done = subprocess.run(
-        [sys.executable, "-c", "from sluice.cli import main; main()"]
-        + ["import", "samples/contacts.csv", "--dataset", "contacts", "--json"],
+        [sys.executable, "-c", _MAIN, "import", "samples/contacts.csv", "--dataset", "contacts", "--json"],
         env=environment,
         cwd=ROOT,
         capture_output=True,
