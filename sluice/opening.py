@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from sluice import claim as claims
 from sluice import history
+from sluice.catalog import inspect_table
 from sluice.chunks import CHUNK_BYTES, Cutter
 from sluice.claim import Claim, Claimed, table_lock
 from sluice.database import connect, database_url
@@ -77,7 +78,7 @@ def opened(
         )
         chunks += cutter.finish()
         if recipe.untyped:
-            recipe = with_types(recipe, request, snap, chunks)
+            recipe = with_types(recipe, request, snap, chunks, inspect_table(connection, recipe.dataset.table))
         wanted = _claim(request, recipe, snap, flow_run_id, started_by)
         if resume is None and not (request.force or request.dry_run):
             claims.refuse_repetition(connection, wanted)  # at once: the rules take seconds to load

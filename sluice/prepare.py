@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from sluice import dialect as dialects
 from sluice.cast import cast_table
+from sluice.catalog import TargetTable
 from sluice.dataset import load_dataset, override, parse_table, table_dataset
 from sluice.errors import HeaderError, UsageError
 from sluice.formats import looks_like_json
@@ -22,6 +23,7 @@ from sluice.recipe import Recipe
 from sluice.request import Request
 from sluice.settings import Settings
 from sluice.source import Snapshot, sample
+from sluice.target import type_for
 
 
 def recipe_for(request: Request, settings: Settings) -> Recipe:
@@ -88,12 +90,22 @@ def _notes(dialect: Dialect, told: DialectOptions) -> tuple[str, ...]:
     return (f"The file's {lines} taken for a preamble and not read as data (--skip-lines 0 reads all).",)
 
 
-def with_types(recipe: Recipe, request: Request, snap: Snapshot, chunks: Sequence[Chunk]) -> Recipe:
-    """The recipe with column types that fit every value of the file."""
+def with_types(
+    recipe: Recipe, request: Request, snap: Snapshot, chunks: Sequence[Chunk], existing: TargetTable | None
+) -> Recipe:
+    """The recipe with column types that fit every value of the file; into a table that is there already, the types of
+    its columns where those fit better."""
     inference = Inference(recipe.names)
     for chunk in chunks:
         inference.update(parse(chunk, snap.read, snap.text_size, recipe.dialect, recipe.names).text)
     dataset = _told(_without_dataset(request, inference.types()), request)
+    if existing is not None:
+        there = {column.name: column for column in existing.columns}
+        columns = tuple(
+            replace(column, type=type_for(column.type, there[column.name])) if column.name in there else column
+            for column in dataset.columns
+        )
+        dataset = replace(dataset, columns=columns)
     return replace(recipe, dataset=dataset, untyped=False)
 
 

@@ -41,11 +41,14 @@ def print_report(report: Report, console: Console) -> None:
     )
     console.print(_counts(report))
     if report.errors_by_rule:
-        console.print(_tally("Rejected because", report.errors_by_rule))
+        console.print("Rejected because:")
+        console.print(_tally(report.errors_by_rule))
         console.print(f"By category: {_by_category(report)}")
     if report.warnings_by_rule:
-        console.print(_tally("Loaded with a warning", report.warnings_by_rule))
+        console.print("Loaded with a warning:")
+        console.print(_tally(report.warnings_by_rule))
     if report.samples:
+        console.print("For example:")
         console.print(_samples(report))
     if report.rejected and report.import_id is not None:
         console.print(f"All rejected rows: [bold]sluice rejects {report.import_id}[/]")
@@ -74,8 +77,8 @@ def _by_category(report: Report) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in report.errors_by_category.items() if count)
 
 
-def _tally(title: str, counts: dict[str, int]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, title=title, title_justify="left")
+def _tally(counts: dict[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("count", justify="right")
     table.add_column("code")
     for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -84,7 +87,7 @@ def _tally(title: str, counts: dict[str, int]) -> Table:
 
 
 def _samples(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, title="For example", title_justify="left")
+    table = Table(box=None, pad_edge=False)
     for name in ("line", "column", "value", "what is wrong"):
         table.add_column(name, justify="right" if name == "line" else "left")
     for sample in report.samples:

@@ -264,6 +264,30 @@ def fits(type_: ColumnType, there: TargetColumn) -> bool:
     return True
 
 
+#: PostgreSQL types whose values a dataset's type describes, besides numeric.
+_READ_AS = {
+    **dict.fromkeys(("int2", "int4"), TypeName.INTEGER),
+    "int8": TypeName.BIGINT,
+    "float8": TypeName.DOUBLE,
+    "bool": TypeName.BOOLEAN,
+    "date": TypeName.DATE,
+    "timestamp": TypeName.TIMESTAMP,
+    "uuid": TypeName.UUID,
+    **dict.fromkeys(("json", "jsonb"), TypeName.JSON),
+    **dict.fromkeys(("text", "varchar", "bpchar", "citext", "enum"), TypeName.TEXT),
+}
+
+
+def type_for(inferred: ColumnType, there: TargetColumn) -> ColumnType:
+    """The type to read a file's column as, whose values would allow `inferred`, so that it goes into this column:
+    the column's own where `inferred` does not fit, and a value that is not of it is a reject of its row."""
+    if fits(inferred, there):
+        return inferred
+    if there.base == "numeric" and there.modifier >= 0:
+        return ColumnType(TypeName.NUMERIC, ((there.modifier - 4) >> 16) & 0xFFFF, max(there.scale or 0, 0))
+    return ColumnType(_READ_AS[there.base]) if there.base in _READ_AS else inferred
+
+
 def _described(type_: ColumnType) -> str:
     if type_.name is TypeName.NUMERIC and type_.precision is not None:
         return f"numeric({type_.precision},{type_.scale or 0})"

@@ -25,6 +25,6 @@ def check_threshold(limit: MaxRejects | None, rejected: int, *, records: int) ->
             f"{limit} of the file's records, which are {allowed:,} rows" if limit.percent is not None else f"{limit}"
         )
         raise ThresholdExceeded(
-            f"{rejected:,} rows were rejected; allowed are {bound}.",
+            f"{rejected:,} {'row was' if rejected == 1 else 'rows were'} rejected; allowed are {bound}.",
             hint="`sluice rejects` shows them with every reason. Correct the file, or allow more with --max-rejects.",
         )

@@ -63,8 +63,9 @@ class Bench:
         elif isinstance(content, str):
             path.write_text(content, encoding="utf-8", newline="")
         else:
+            rows: Any = content
             with path.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows(content)
+                csv.writer(file, lineterminator="\n").writerows(rows)
         return str(path)
 
     def dataset(self, yaml: str = ITEMS, rules: Sequence[Mapping[str, Any]] = (), *, name: str = "items") -> None:

@@ -276,7 +276,8 @@ def test_a_lost_connection_ends_an_import_that_nobody_retries(bench: Bench) -> N
     def cut_off(state: Progress) -> None:
         if state.counts.records > 100:
             with psycopg.connect(bench.url, autocommit=True) as connection:
-                connection.execute("SELECT pg_terminate_backend(%s, 5000)", [backend_of(bench.url)[0]])
+                others = [pid for pid in backend_of(bench.url) if pid != connection.info.backend_pid]
+                connection.execute("SELECT pg_terminate_backend(%s, 5000)", [others[0]])
 
     with pytest.raises(DatabaseUnavailable):
         bench.run(source, dataset="items", chunk_bytes=500, on_progress=cut_off)

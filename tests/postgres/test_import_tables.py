@@ -152,7 +152,7 @@ def test_a_table_of_another_shape_is_refused(bench: Bench) -> None:
     bench.run(bench.file("a.csv", "n,word\n1,x\n"), table="a")
 
     with pytest.raises(TargetError, match="column n is"):
-        bench.run(bench.file("b.csv", "n,word\nmany,x\n"), table="a")
+        bench.run(bench.file("b.csv", "n,word\nmany,x\n"), table="a", all_text=True)
     with pytest.raises(TargetError, match="column other is missing"):
         bench.run(bench.file("c.csv", "n,word,other\n1,x,y\n"), table="a")
     assert len(bench.rows("a", "n, word")) == 1
@@ -303,3 +303,11 @@ def test_rejected_rows_keep_the_sources_own_bytes(bench: Bench, suffix: str) -> 
     assert bench.query("SELECT note FROM items WHERE id = 1") == [("Käse aus Köln",)]
     shown = bench.sluice("rejects", 1).stdout
     assert "Müller & Söhne, Straße 5" in shown
+
+
+def test_a_table_that_is_there_has_its_own_types(bench: Bench) -> None:
+    """A column without a value is text in the first file; the second has numbers, and a word among the integers."""
+    bench.run(bench.file("first.csv", b"a,b\n1,\n2,\n"), table="u")
+    report = bench.run(bench.file("second.csv", b"a,b\nq,5\n7,6\n"), table="u")
+    assert bench.query("SELECT a, b FROM u ORDER BY a") == [(1, None), (2, None), (7, "6")]
+    assert report.errors_by_rule == {"type.bigint": 1}
