@@ -18,6 +18,8 @@ from uuid import UUID
 
 import click
 
+from sluice.inbox import UNAVAILABLE
+
 if TYPE_CHECKING:
     from prefect.automations import Automation
 
@@ -28,6 +30,22 @@ _ZOMBIE_AFTER = timedelta(seconds=120)
 ZOMBIES = "sluice: a run without a process"
 FAILED = "sluice: an import failed"
 REJECTED = "sluice: an import rejected many records"
+
+#: States after which a run sends no sign of life any more. Its events are named by the state's name, not its type: one
+#: that is missing here would have its runs marked Crashed two minutes after their end.
+_ENDS = (
+    "Completed",
+    "CompletedWithRejects",
+    "Failed",
+    "Crashed",
+    "Cancelled",
+    "AwaitingRetry",
+    "Rescheduled",
+    "Paused",
+    "Suspended",
+    "TimedOut",
+    UNAVAILABLE,
+)
 
 #: The flows that import.
 _FLOWS = ("import-file", "import-dropped")
@@ -110,7 +128,7 @@ def zombies() -> Automation:
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import EventTrigger, Posture
 
-    ends = {f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed")}
+    ends = {f"prefect.flow-run.{end}" for end in _ENDS}
     return Automation(
         name=ZOMBIES,
         description="Its worker was stopped hard: Prefect alone would show such a run as Running for ever.",
@@ -122,7 +140,7 @@ def zombies() -> Automation:
             match_related={"prefect.resource.role": "deployment", "prefect.resource.id": "prefect.deployment.*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
-            threshold=0,
+            threshold=1,  # fires when fewer than this came; 0 never does
             within=_ZOMBIE_AFTER,
         ),
         actions=[

@@ -41,3 +41,13 @@ def test_what_cannot_work_is_refused_by_its_name_without_its_value(name: str, va
     with pytest.raises(ValueError, match=name) as refused:
         Alerts.from_environment({name: value})
     assert "a-secret" not in str(refused.value)
+
+
+def test_every_end_of_a_run_is_a_sign_of_life() -> None:
+    from deployments.automations import zombies
+
+    trigger = zombies().model_dump()["trigger"]
+    assert trigger["threshold"] == 1
+    assert trigger["within"].total_seconds() >= 4 * 30  # heartbeats
+    for name in ("heartbeat", "Completed", "CompletedWithRejects", "Failed", "Unavailable", "Cancelled", "Crashed"):
+        assert f"prefect.flow-run.{name}" in trigger["expect"]
