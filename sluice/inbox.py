@@ -48,7 +48,7 @@ BATCH_BYTES = 128 * 1024 * 1024
 SMALL_BYTES = 8 * 1024 * 1024
 
 #: How often a run that was interrupted is begun again without having finished a file in between.
-TRIES = 5
+TRIES = 10
 
 #: Bytes in a file's name: what Linux and macOS allow.
 _NAME_BYTES = 255
