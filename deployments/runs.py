@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sluice.prefect_api import PrefectApi, PrefectApiError
+from tasks.inbox import SERVICE_STOPS
 
 #: The work pool of this project, in prefect.yaml as well.
 POOL = "sluice"
@@ -53,7 +54,7 @@ def cancel(api: PrefectApi, seconds: float, hurry: Callable[[], bool], pool: str
     runs = active_runs(api, pool)
     for run in runs:
         if run["state_type"] != "CANCELLING":
-            state = {"type": "CANCELLING", "message": "The service is being stopped."}
+            state = {"type": "CANCELLING", "message": SERVICE_STOPS}
             api.post(f"/flow_runs/{run['id']}/set_state", {"state": state})
     deadline, left = time.monotonic() + seconds, len(runs)
     while left and time.monotonic() < deadline and not hurry():

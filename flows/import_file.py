@@ -10,7 +10,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import form
-from sluice.errors import ImportCancelled, SluiceError, UsageError
+from sluice.errors import ImportCancelled, SluiceError, TransientError, UsageError
+from sluice.inbox import UNAVAILABLE
 from sluice.markdown import plain
 from sluice.model import Report, Status
 from sluice.request import Request, request_of
@@ -66,8 +67,7 @@ def import_file(
             report = report_of_earlier_attempt() or _import(request, resume or None, narrator)
         except SluiceError as error:
             narrator.failed(error)
-            state = Cancelled if isinstance(error, ImportCancelled) else Failed
-            return state(message=plain(str(error), _MESSAGE), data=error)
+            return _state_of_failure(error)
         narrator.completed(report)
     return final_state(report)
 
@@ -79,6 +79,16 @@ def _import(request: Request, resume: int | None, narrator: Narrator) -> Report:
         for window in running.windows:
             load_window.with_options(task_run_name=name_of(window))(running, window)
         return publish(running)
+
+
+def _state_of_failure(error: SluiceError) -> State[Any]:
+    """Cancelled, Failed, or Failed by the name that lets the inbox try the file again."""
+    message = plain(str(error), _MESSAGE)
+    if isinstance(error, ImportCancelled):
+        return Cancelled(message=message, data=error)
+    if isinstance(error, TransientError):
+        return Failed(name=UNAVAILABLE, message=message, data=error)
+    return Failed(message=message, data=error)
 
 
 def final_state(report: Report) -> State[Any]:

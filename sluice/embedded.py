@@ -111,7 +111,14 @@ def _start(data: Path) -> str:
         # initdb writes PG_VERSION early: killed half-way it would leave a folder that looks like a database.
         fresh = data.with_name("postgres.new")
         shutil.rmtree(fresh, ignore_errors=True)
-        _pgserver(fresh).ensure_pgdata_inited()
+        try:
+            _pgserver(fresh).ensure_pgdata_inited()
+        except subprocess.SubprocessError as error:
+            raise DatabaseError(
+                "The embedded PostgreSQL's data folder cannot be made: initdb failed.",
+                hint="Every folder above it must be open to the server's user; SLUICE_HOME names another place.",
+                file=str(data),
+            ) from error
         with (fresh / "postgresql.conf").open("a") as file:
             file.write(_CONFIGURATION)
         if data.exists():
