@@ -155,11 +155,10 @@ class Import:
         with connection.transaction():
             ledger.fence(connection, self.import_id, self.claimed.attempt)
             outcome = load_chunk(connection, self._chunk_plan, routed, prepared.data, optimistic=self._optimistic)
-            # In one piece each: of a table that begins with an empty piece, pyarrow 26 writes garbage as CSV.
-            errors = pa.concat_tables([routed.errors, outcome.errors]).combine_chunks()
+            errors = pa.concat_tables([routed.errors, outcome.errors])
             save_rejects(connection, self.import_id, [*routed.rejected, *outcome.rejected], errors)
             if routed.unique_values is not None:
-                save_unique_values(connection, self.import_id, routed.unique_values.combine_chunks())
+                save_unique_values(connection, self.import_id, routed.unique_values)
             counts = Counts(
                 records=routed.records,
                 loaded=outcome.loaded,

@@ -69,7 +69,8 @@ def _copy(connection: psycopg.Connection[Any], table: str, import_id: int, rows:
     """COPY `rows` with the import's id in front, which also keeps a value of `\\.` from standing alone on a line."""
     rows = rows.add_column(0, "import_id", pa.array(np.full(rows.num_rows, import_id, np.int64)))
     sink = pa.BufferOutputStream()
-    pacsv.write_csv(rows, sink, _WRITE)
+    # In one piece: of a table that begins with an empty piece, pyarrow 26 writes garbage.
+    pacsv.write_csv(rows.combine_chunks(), sink, _WRITE)
     statement = sql.SQL("COPY sluice.{} ({}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, rows.column_names))
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from sluice.model import Report
 from sluice.opening import opened
 from sluice.prefect_api import PrefectApi
 from sluice.request import Request
-from sluice.settings import Settings
+from sluice.settings import Settings, user_name
 from tasks.inbox_settle import emit, settle_failed, settle_imported
 from tasks.retries import RETRY_DELAYS, only_if_transient
 
@@ -94,7 +93,7 @@ def import_one(settings: Settings, claim: Taken, path: Path) -> Outcome:
 def _imported(settings: Settings, claim: Taken, path: Path) -> Report:
     request = Request(str(path), dataset=claim.dataset, wait=True)
     run_id = str(flow_run.id) if flow_run.id else None
-    with opened(request, settings, flow_run_id=run_id, started_by=getpass.getuser()) as running:
+    with opened(request, settings, flow_run_id=run_id, started_by=user_name()) as running:
         for window in running.windows:
             running.load(window)
         return running.finish()
