@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployments import run
 from deployments.processes import MARK
 from deployments.runs import POOL
 from sluice.prefect_api import DEFAULT_PORT
@@ -94,6 +96,9 @@ def _of_children(place: Place, settings: Settings) -> dict[str, str]:
     no_proxy = [place.environ.get("NO_PROXY") or place.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
     own = {
         MARK: place.mark,
+        run.FOLDER: str(settings.home),
+        # The job command begins with `python`, so that a deployment fits every host.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), place.environ.get("PATH", os.defpath)]),
         "PREFECT_API_URL": place.api_url,
         "PREFECT_SERVER_API_HOST": place.host,
         "PREFECT_SERVER_API_PORT": str(place.port),

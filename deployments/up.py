@@ -8,7 +8,6 @@ it: running imports are cancelled first, so that they keep what they committed a
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import json
 import os
 import signal
@@ -43,8 +42,8 @@ _STOP_SECONDS = 10.0
 _TICK = 0.5
 _DATABASE_TICK = 5.0
 
-#: Children that exist where their module does, in the order of their start.
-_OPTIONAL = ("warm", "watcher")
+#: The parts beside server and worker, in the order of their start.
+_OTHERS = ("warm", "watcher")
 
 
 class CannotStart(Exception):
@@ -122,9 +121,8 @@ class Service:
         provision = self._child("provision", "deployments.provision")
         provision.start()
         self._start_child(self._worker)
-        for name in _OPTIONAL:
-            if importlib.util.find_spec(f"deployments.{name}") is not None:
-                self._start_child(self._child(name, f"deployments.{name}"))
+        for name in _OTHERS:
+            self._start_child(self._child(name, f"deployments.{name}"))
         self._wait_for_provision(provision)
         self._wait(self._worker, self._worker_is_online)
         self._wait(self._server, self._ui_answers)

@@ -21,6 +21,7 @@ from sluice.model import Chunk, ColumnType, Dataset, Dialect, DialectOptions, Fo
 from sluice.reading import parse
 from sluice.recipe import Recipe
 from sluice.request import Request
+from sluice.rules import Suite
 from sluice.settings import Settings
 from sluice.source import Snapshot, sample
 from sluice.target import type_for
@@ -132,11 +133,14 @@ def with_rules(recipe: Recipe) -> Recipe:
     Raises:
         SuiteError: the suite is wrong; the message lists every problem.
     """
-    dataset = recipe.dataset
+    return replace(recipe, suite=rules_of(recipe.dataset))
+
+
+def rules_of(dataset: Dataset) -> Suite | None:
+    """The dataset's suite, read and checked; errors as `with_rules`."""
     if dataset.suite is None:
-        return recipe
+        return None
     from sluice.rules import load_suite
 
     types = {column.name: column.type for column in dataset.columns}
-    suite = load_suite(dataset.suite, columns=types, key=dataset.key, file=f"{dataset.name}/suite.json")
-    return replace(recipe, suite=suite)
+    return load_suite(dataset.suite, columns=types, key=dataset.key, file=f"{dataset.name}/suite.json")
