@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import socket
 import socketserver
+import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 
-from deployments.processes import MARK
 from deployments.runs import ACTIVE
 from sluice.database import connect
-from sluice.embedded import embedded_runs, embedded_url, stop_embedded
+from sluice.embedded import embedded_runs, embedded_url
 from sluice.prefect_api import PrefectApi, PrefectApiError, service_url
-
-ROOT = Path(__file__).parents[2]
-PASSWORD = "admin:not-shown-anywhere"
-T = TypeVar("T")
+from tests.engine.service import PASSWORD, ROOT, Service, running_service, until
 
 pytestmark = pytest.mark.slow
-
-
-def until(question: Callable[[], T], seconds: float, what: str) -> T:
-    """The first true answer."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := question():
-            return answer
-        time.sleep(0.3)
-    raise AssertionError(f"{what}: not after {seconds:.0f} s")
 
 
 class WebReceiver:
@@ -101,107 +82,33 @@ class MailReceiver:
         return f"smtp://127.0.0.1:{self.server.server_address[1]}"
 
 
-@dataclass
-class Service:
-    home: Path
-    port: int
-    environ: dict[str, str]
-    process: subprocess.Popen[str]
-    web: WebReceiver
-    mail: MailReceiver
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def api(self) -> PrefectApi:
-        return PrefectApi(f"http://127.0.0.1:{self.port}/api", PASSWORD)
-
-    def start_run(self, key: str, **parameters: Any) -> str:
-        deployment = self.api.get("/deployments/name/import-file/import-file")["id"]
-        wanted = {"parameters": parameters, "idempotency_key": key}
-        return str(self.api.post(f"/deployments/{deployment}/create_flow_run", wanted)["id"])
-
-    def state(self, run: str) -> tuple[str, str]:
-        state = self.api.get(f"/flow_runs/{run}")["state"]
-        return state["type"], state["message"] or ""
-
-    def end_of(self, run: str) -> tuple[str, str]:
-        until(lambda: self.state(run)[0] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), 120, "end of the run")
-        return self.state(run)
-
-    def words(self, text: str, seconds: float = 60) -> str:
-        return until(lambda: next((line for line in self.said if text in line), ""), seconds, text)
-
-    def processes(self) -> list[psutil.Process]:
-        """Everything that belongs to the service, by its mark in the environment or its folder."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                is_database = process.name() == "postgres" and str(self.home) in " ".join(process.cmdline())
-                if is_database or process.environ().get(MARK) == str(self.home):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def child(self, word: str) -> psutil.Process:
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if word in " ".join(child.cmdline()))
+@pytest.fixture(scope="module")
+def web() -> Iterator[WebReceiver]:
+    receiver = WebReceiver()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    # Not pytest's folder: each pytest that starts closes it to other users, PostgreSQL's among them where root tests.
-    with TemporaryDirectory(prefix="sluice-up-", ignore_cleanup_errors=True) as folder:
-        yield from _service(Path(folder).resolve())
+def mail() -> Iterator[MailReceiver]:
+    receiver = MailReceiver()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
 
 
-def _service(home: Path) -> Iterator[Service]:
-    web, mail = WebReceiver(), MailReceiver()
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "PREFECT_"))}
-    environ = kept | {
-        "SLUICE_HOME": str(home),
-        "SLUICE_INBOX": str(home / "inbox"),
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+@pytest.fixture(scope="module")
+def service(web: WebReceiver, mail: MailReceiver) -> Iterator[Service]:
+    told = {
         "SLUICE_ALERT_WEBHOOK": web.url("hook"),
         "SLUICE_ALERT_SLACK": web.url("slack"),
         "SLUICE_ALERT_EMAIL": "ops@example.org",
         "SLUICE_ALERT_SMTP": mail.url,
         "SLUICE_ALERT_REJECT_PERCENT": "50",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deployments.up"],
-        cwd=ROOT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    service = Service(home, port, environ, process, web, mail)
-    assert process.stdout is not None
-    reader = threading.Thread(target=lambda: service.said.extend(process.stdout), daemon=True)  # type: ignore[arg-type]
-    reader.start()
-    try:
-        service.words("ready: ", 240)
-        yield service
-    finally:
-        process.terminate()
-        try:
-            process.wait(90)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        reader.join(10)
-        process.stdout.close()
-        for left in service.processes():
-            left.kill()
-        stop_embedded(home)
-        web.server.shutdown()
-        mail.server.shutdown()
-        web.server.server_close()
-        mail.server.server_close()
+    with running_service(told) as running:
+        yield running
 
 
 def test_it_is_ready_when_everything_answers(service: Service) -> None:
@@ -245,33 +152,33 @@ def test_nonsense_is_refused_before_a_run_starts(service: Service) -> None:
     assert refused.value.status == 409
 
 
-def test_a_failure_is_told_to_everybody(service: Service) -> None:
+def test_a_failure_is_told_to_everybody(service: Service, web: WebReceiver, mail: MailReceiver) -> None:
     kind, _ = service.end_of(service.start_run("missing", source="/nowhere/<!channel>.csv", dataset="contacts"))
     assert kind == "FAILED"
-    until(lambda: service.web.to("hook", "Failed"), 30, "webhook")
-    slack = until(lambda: service.web.to("slack", "Failed"), 30, "Slack")
-    until(lambda: service.mail.got, 30, "e-mail")
+    until(lambda: web.to("hook", "Failed"), 30, "webhook")
+    slack = until(lambda: web.to("slack", "Failed"), 30, "Slack")
+    until(lambda: mail.got, 30, "e-mail")
     assert "<!channel>" not in slack[0]["text"]
-    assert "Failed" in service.mail.got[0]
-    assert "To: ops@example.org" in service.mail.got[0]
+    assert "Failed" in mail.got[0]
+    assert "To: ops@example.org" in mail.got[0]
 
 
-def test_many_rejects_are_told_few_are_not(service: Service) -> None:
+def test_many_rejects_are_told_few_are_not(service: Service, web: WebReceiver) -> None:
     few, many = service.home / "few.csv", service.home / "many.csv"
     few.write_text("a,b\n" + "1,2\n" * 9 + "1\n")
     many.write_text("a,b\n" + "1,2\n" + "1\n" * 2)
     for path, table in ((few, "public.few"), (many, "public.many")):
         kind, message = service.end_of(service.start_run(table, source=str(path), table=table, all_text=True))
         assert kind == "COMPLETED", message
-    told = until(lambda: service.web.to("hook", "% rejected"), 30, "webhook")
+    told = until(lambda: web.to("hook", "% rejected"), 30, "webhook")
     assert [body["subject"].startswith("66.67 % rejected: ") for body in told] == [True]
 
 
-def test_the_address_of_a_webhook_is_not_shown(service: Service) -> None:
+def test_the_address_of_a_webhook_is_not_shown(service: Service, web: WebReceiver, mail: MailReceiver) -> None:
     blocks = json.dumps(service.api.post("/block_documents/filter", {"limit": 50}))
     assert "sluice-webhook" in blocks
-    assert service.web.url("hook") not in blocks
-    assert service.mail.url not in blocks
+    assert web.url("hook") not in blocks
+    assert mail.url not in blocks
 
 
 def test_provisioning_again_changes_nothing(service: Service) -> None:
@@ -351,7 +258,5 @@ def test_nothing_is_left_behind(service: Service) -> None:
 
 
 def _states(home: Path) -> set[str]:
-    import sqlite3
-
     with closing(sqlite3.connect(home / "prefect/prefect.db")) as connection:
         return {row[0] for row in connection.execute("SELECT DISTINCT state_type FROM flow_run")}
