@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
+from sluice.request import MOST_WORKERS
 from sluice.settings import Settings
 
 
@@ -79,6 +80,15 @@ DryRun = Annotated[bool, _asked("Dry run", "Everything but the load; every error
 Force = Annotated[bool, _asked("Force", "Import the file again although it was imported already.")]
 Wait = Annotated[
     bool, _asked("Wait", "When another import is writing to the table, wait for its end instead of failing.")
+]
+Workers = Annotated[
+    int,
+    _asked(
+        "Workers",
+        "Processes that load the file together, each with a connection of its own. Leave a core to PostgreSQL.",
+        ge=1,
+        le=MOST_WORKERS,
+    ),
 ]
 Rate = Annotated[int, _asked("Most rows a second", "Load no faster than this; 0: as fast as it goes.", ge=0)]
 Resume = Annotated[

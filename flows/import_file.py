@@ -25,7 +25,7 @@ from tasks.publish import publish
 _MESSAGE = 1000
 
 #: What a parameter holds that was left as it is, where that is not an empty text.
-_NOT_TOLD = {"max_rows_per_second": 0, "skip_lines": -1, "set": {}, "map": {}, "null": []}
+_NOT_TOLD = {"workers": 1, "max_rows_per_second": 0, "skip_lines": -1, "set": {}, "map": {}, "null": []}
 
 
 @flow(name="import-file", flow_run_name=run_name, persist_result=False)
@@ -39,6 +39,7 @@ def import_file(
     dry_run: form.DryRun = False,
     force: form.Force = False,
     wait: form.Wait = False,
+    workers: form.Workers = 1,
     max_rows_per_second: form.Rate = 0,
     resume: form.Resume = 0,
     set: form.Sets = {},  # noqa: B006

@@ -22,6 +22,7 @@ end an import, or refuse to begin one::
     │   └── IdentityMismatch     the counts do not add up: a bug in Sluice, never to be ignored
     └── TransientError           the same call may succeed in a minute
         ├── DatabaseUnavailable  no connection, or it was lost
+        ├── WorkersLost          every process that loaded the import has died
         └── SourceUnavailable    the remote store did not answer
 """
 
@@ -148,3 +149,7 @@ class DatabaseUnavailable(TransientError):
 
 class SourceUnavailable(TransientError):
     """The store that holds the file did not answer."""
+
+
+class WorkersLost(TransientError):
+    """Every process that loaded the import has died."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
-import pyarrow as pa
 
 from sluice import claim as claims
 from sluice import history, ledger
@@ -18,22 +16,22 @@ from sluice.claim import Claimed, table_lock
 from sluice.database import connect, database_url, translated
 from sluice.errors import ImportCancelled, SluiceError, Superseded, TerminalError, ThresholdExceeded
 from sluice.finish import finish_import
-from sluice.load import LoadPlan, load_chunk
+from sluice.job import Job
+from sluice.loader import Loader
+from sluice.loadplan import LoadPlan
 from sluice.model import Chunk, Commit, Counts, Report, Status
 from sluice.prefetch import prefetched
 from sluice.publish import staging_plan
 from sluice.recipe import Recipe
-from sluice.rejects import save_rejects, save_unique_values
 from sluice.relocate import Relocator
 from sluice.reporting import export_rejects, report_of
 from sluice.request import Request
-from sluice.route import count_codes
 from sluice.settings import Settings
 from sluice.source import Snapshot
 from sluice.target import TargetPlan
 from sluice.thresholds import check_threshold
 from sluice.throttle import TokenBucket
-from sluice.workbench import Prepared, Workbench
+from sluice.workers import Crew
 
 #: A file up to this size is read once more to say "already imported" at once: a fraction of a second, where
 #: starting Prefect takes several.
@@ -79,8 +77,6 @@ class Import:
         self._on_progress = on_progress
         self._bucket = TokenBucket(request.max_rows_per_second) if request.max_rows_per_second else None
         self._catch_up()
-        self._text_lines = sum(chunk.lines for chunk in chunks)
-        self._optimistic = True
         dataset = recipe.dataset
         self.plan = LoadPlan(
             import_id=claimed.import_id,
@@ -92,9 +88,18 @@ class Import:
             on_duplicate=dataset.on_duplicate,
             lineage=target.lineage,
         )
-        self._chunk_plan = self.plan
-        if dataset.commit is Commit.ATOMIC:
-            self._chunk_plan = staging_plan(self.plan)
+        self.job = Job(
+            import_id=claimed.import_id,
+            attempt=claimed.attempt,
+            recipe=replace(recipe, begins_with=b""),  # a mebibyte that was compared already
+            text=snap.text,
+            plan=staging_plan(self.plan) if dataset.commit is Commit.ATOMIC else self.plan,
+            text_lines=sum(chunk.lines for chunk in chunks),
+        )
+        # A dry run is one transaction, and so one connection.
+        self.workers = 1 if request.dry_run else request.workers or 1
+        self._loader: Loader | None = None
+        self._crew: Crew | None = None
 
     @property
     def import_id(self) -> int:
@@ -135,51 +140,41 @@ class Import:
 
         Raises:
             ThresholdExceeded, RuleError, SourceError, DatabaseError, Superseded, ImportCancelled: terminal.
-            DatabaseUnavailable: the connection was lost; try the window again.
+            DatabaseUnavailable: the connection was lost; try the window again. WorkersLost: the processes were.
         """
         self._reconnect()
         self._check_threshold()  # an earlier attempt may have ended at it
-        pending = [chunk for chunk in window if chunk.byte_start not in self._done]
-        bench = Workbench(self.recipe, self._snapshot.text, self._snapshot.read)
-        with prefetched(bench.prepare(chunk, self._chunk_plan) for chunk in pending) as prepared:
+        pending = tuple(chunk for chunk in window if chunk.byte_start not in self._done)
+        if self.workers > 1 and pending:
+            self._load_by_many(pending)
+        else:
+            self._load_here(pending)
+        return self._counts
+
+    def _load_here(self, pending: tuple[Chunk, ...]) -> None:
+        if self._loader is None or self._loader.connection is not self._connection:
+            self._loader = Loader(self.job, self._connection, self._snapshot.read)
+        with prefetched(map(self._loader.prepare, pending)) as prepared:
             for item in prepared:
                 if self._bucket is not None:
                     self._bucket.take(item.routed.records)
-                with translated():
-                    self._load_chunk(item)
-        return self._counts
+                self._committed(item.routed.chunk, self._loader.load(item))
 
-    def _load_chunk(self, prepared: Prepared) -> None:
-        begun = time.perf_counter()
-        routed, chunk, connection = prepared.routed, prepared.routed.chunk, self._connection
-        with connection.transaction():
-            ledger.fence(connection, self.import_id, self.claimed.attempt)
-            outcome = load_chunk(connection, self._chunk_plan, routed, prepared.data, optimistic=self._optimistic)
-            errors = pa.concat_tables([routed.errors, outcome.errors])
-            save_rejects(connection, self.import_id, [*routed.rejected, *outcome.rejected], errors)
-            if routed.unique_values is not None:
-                save_unique_values(connection, self.import_id, routed.unique_values)
-            counts = Counts(
-                records=routed.records,
-                loaded=outcome.loaded,
-                updated=outcome.updated,
-                unchanged=outcome.unchanged,
-                skipped=outcome.skipped,
-                rejected=len(routed.rejected) + len(outcome.rejected),
-                blank_lines=routed.blank_lines,
-            )
-            ledger.record_chunk(
-                connection,
-                self.import_id,
-                self.claimed.attempt,
-                chunk,
-                counts,
-                errors=count_codes(errors),
-                warnings=routed.warnings,
-                metrics=routed.metrics,
-                seconds=prepared.seconds + time.perf_counter() - begun,
-            )
-        self._optimistic = not outcome.collided
+    def _load_by_many(self, pending: tuple[Chunk, ...]) -> None:
+        if self._crew is None:
+            self._crew = Crew(self.job, self._settings, self.workers)
+            self._stack.callback(self._crew.close)
+        try:
+            for chunk, counts in self._crew.load(pending):
+                if self._bucket is not None:
+                    self._bucket.take(counts.records)
+                self._committed(chunk, counts)
+        except BaseException:
+            self._crew.close()  # nothing of it may commit after this import was marked failed
+            self._crew = None
+            raise
+
+    def _committed(self, chunk: Chunk, counts: Counts) -> None:
         self._done.add(chunk.byte_start)
         self._counts += counts
         self._bytes_done += chunk.size
@@ -189,7 +184,7 @@ class Import:
 
     def _check_threshold(self) -> None:
         # The text has at least as many lines as records, so this never stops an import that would have passed.
-        check_threshold(self.recipe.dataset.max_rejects, self._counts.rejected, records=self._text_lines)
+        check_threshold(self.recipe.dataset.max_rejects, self._counts.rejected, records=self.job.text_lines)
 
     def finish(self) -> Report:
         """Judge the file as a whole, publish what was staged, check the identity, and close the ledger's row.

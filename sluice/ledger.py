@@ -40,6 +40,7 @@ __all__ = [
     "progress",
     "record_chunk",
     "rejected",
+    "rejected_before",
     "resume",
     "samples",
     "save_rejects",
@@ -150,6 +151,16 @@ WHERE c.byte_start = {adjustment}
     warnings=_ADDED_OBJECTS.format(sql.Identifier("warnings")),
     adjustment=sql.Literal(ADJUSTMENT.byte_start),
 )
+
+
+@translated()
+def rejected_before(connection: Connection, import_id: int, chunk: Chunk) -> int:
+    """How many rows were rejected in the committed chunks before this one."""
+    found = connection.execute(
+        "SELECT coalesce(sum(rejected), 0)::bigint FROM sluice.chunks WHERE import_id = %s AND byte_start < %s",
+        [import_id, chunk.byte_start],
+    )
+    return int(found.fetchall()[0][0])
 
 
 @translated()

@@ -12,7 +12,7 @@ that is taken, a constraint, a trigger) is the chunk copied into a temporary tab
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import LiteralString
@@ -69,6 +69,7 @@ def load_chunk(
     data: CopyData | None = None,
     *,
     optimistic: bool = True,
+    in_turn: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Load a chunk's good rows by the plan's mode; every row ends as exactly one of `Outcome`'s kinds.
 
@@ -79,6 +80,7 @@ def load_chunk(
         data: what `encode` returned for the same plan and chunk; encoded here if not given.
         optimistic: try the fast path first. Pass False after a chunk whose outcome says `collided`: an import
             that overwrites a table collides in nearly every chunk, and each vain try sends the chunk twice.
+        in_turn: returns when every earlier chunk is committed; called before rows are settled against them.
 
     Raises:
         psycopg.Error: whatever is not about a row, unchanged.
@@ -98,6 +100,7 @@ def load_chunk(
                 raise
         else:
             return Outcome(loaded=data.rows)
+    in_turn()
     return _load_exactly(conn, plan, routed, data if plan.lineage else _encode_marked(plan, routed))
 
 

@@ -10,6 +10,9 @@ from sluice.dataset import parse_max_rejects, parse_table
 from sluice.errors import UsageError
 from sluice.model import Commit, DialectOptions, MaxRejects, Mode, ShortRows, StrayQuotes
 
+#: Processes, and connections, of one import: more is a slip of the finger.
+MOST_WORKERS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -24,6 +27,7 @@ class Request:
         null: texts read as NULL in every column, besides the dataset's own.
         force: import again what was imported already. dry_run: everything but the load.
         wait: wait for another import into the same table to end, instead of refusing.
+        workers: processes that load the file together; None: one.
         max_rows_per_second: the import takes at least as long as its rows do at this rate; None: as fast as it can.
     """
 
@@ -51,6 +55,7 @@ class Request:
     force: bool = False
     wait: bool = False
     max_rows_per_second: int | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -70,6 +75,8 @@ class Request:
             raise UsageError("--skip-lines cannot be negative.")
         if self.max_rows_per_second is not None and self.max_rows_per_second < 1:
             raise UsageError("--max-rows-per-second must be 1 or more.")
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise UsageError(f"--workers must be 1 to {MOST_WORKERS}.")
         if self.mode is Mode.REPLACE and self.commit is Commit.PROGRESSIVE:
             raise UsageError("Mode replace swaps the content in one transaction; it cannot commit progressively.")
         if self.table is not None:

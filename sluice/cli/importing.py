@@ -64,6 +64,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="The report as o
 @click.option("--short-rows", type=_choice(ShortRows), help="A record with too few fields.")
 @click.option("--dry-run", is_flag=True, help="Everything but the load; every error is reported.")
 @click.option("--force", is_flag=True, help="Import again what was imported already.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Load with N processes (1).")
 @click.option("--max-rows-per-second", type=click.IntRange(1), metavar="N", help="Load no faster than this.")
 @click.option("--wait", is_flag=True, help="Wait for another import into the same table instead of refusing.")
 @_no_prefect
