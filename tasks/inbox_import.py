@@ -39,8 +39,8 @@ class Outcome:
 
 def prefect_api() -> PrefectApi:
     """The server this run belongs to."""
-    secret = PREFECT_API_AUTH_STRING.value()
-    return PrefectApi(str(PREFECT_API_URL.value()).rstrip("/"), secret.get_secret_value() if secret else None)
+    auth: str | None = PREFECT_API_AUTH_STRING.value()  # the text itself, although the setting is a secret
+    return PrefectApi(str(PREFECT_API_URL.value()).rstrip("/"), auth or None)
 
 
 def tell(event: str, dataset: str, name: str, **payload: Any) -> None:

@@ -146,6 +146,13 @@ def test_a_run_over_the_api_loads_its_file_once(service: Service) -> None:
     assert loaded[0][0] > 0
 
 
+def test_small_files_dropped_together_are_imported_under_a_password(service: Service) -> None:
+    for number in range(3):
+        service.drop("people", f"{number}.csv", f"name,email,age,department\nN,{number}@example.org,40,D\n")
+    until(lambda: len(service.archived("people")) == 3, 60, "three archived files")
+    assert service.failed("people") == []
+
+
 def test_nonsense_is_refused_before_a_run_starts(service: Service) -> None:
     with pytest.raises(PrefectApiError, match="mode") as refused:
         service.start_run("nonsense", source="samples/contacts.csv", dataset="contacts", mode="upsert")
