@@ -85,8 +85,9 @@ Workers = Annotated[
     int,
     _asked(
         "Workers",
-        "Processes that load the file together, each with a connection of its own. Leave a core to PostgreSQL.",
-        ge=1,
+        "Processes that load the file together, each with a connection of its own; leave cores to PostgreSQL. "
+        "0: one, or on a cluster two.",
+        ge=0,
         le=MOST_WORKERS,
     ),
 ]

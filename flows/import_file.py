@@ -15,7 +15,9 @@ from sluice.inbox import UNAVAILABLE
 from sluice.markdown import plain
 from sluice.model import Report, Status
 from sluice.request import Request, request_of
+from tasks import cluster
 from tasks.claim import claim, report_of_earlier_attempt
+from tasks.load_parts import load_by_parts
 from tasks.load_window import load_window, name_of
 from tasks.narrate import Narrator, narrated, run_name
 from tasks.progress import listening
@@ -25,10 +27,10 @@ from tasks.publish import publish
 _MESSAGE = 1000
 
 #: What a parameter holds that was left as it is, where that is not an empty text.
-_NOT_TOLD = {"workers": 1, "max_rows_per_second": 0, "skip_lines": -1, "set": {}, "map": {}, "null": []}
+_NOT_TOLD = {"workers": 0, "max_rows_per_second": 0, "skip_lines": -1, "set": {}, "map": {}, "null": []}
 
 
-@flow(name="import-file", flow_run_name=run_name, persist_result=False)
+@flow(name="import-file", flow_run_name=run_name, persist_result=False, task_runner=cluster.task_runner())
 def import_file(
     source: form.Source,
     dataset: form.Dataset = "",
@@ -39,7 +41,7 @@ def import_file(
     dry_run: form.DryRun = False,
     force: form.Force = False,
     wait: form.Wait = False,
-    workers: form.Workers = 1,
+    workers: form.Workers = 0,
     max_rows_per_second: form.Rate = 0,
     resume: form.Resume = 0,
     set: form.Sets = {},  # noqa: B006
@@ -78,7 +80,10 @@ def _import(request: Request, resume: int | None, narrator: Narrator) -> Report:
         running = claim(request, stack, resume)
         narrator.begin(running)
         for window in running.windows:
-            load_window.with_options(task_run_name=name_of(window))(running, window)
+            if cluster.is_told() and not request.dry_run:  # a dry run is one transaction
+                load_by_parts(running, window)
+            else:
+                load_window.with_options(task_run_name=name_of(window))(running, window)
         return publish(running)
 
 

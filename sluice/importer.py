@@ -97,7 +97,7 @@ class Import:
             text_lines=sum(chunk.lines for chunk in chunks),
         )
         # A dry run is one transaction, and so one connection.
-        self.workers = 1 if request.dry_run else request.workers or 1
+        self.workers = 1 if request.dry_run else request.workers
         self._loader: Loader | None = None
         self._crew: Crew | None = None
 
@@ -122,6 +122,28 @@ class Import:
         self._bytes_done = sum(chunk.byte_end - chunk.byte_start for chunk in done)
         self._counts = ledger.totals(self._connection, self.import_id).counts
 
+    @property
+    def job_elsewhere(self) -> Job:
+        """The job for processes on other machines: the text where it is stored, if it can be read there in pieces."""
+        return replace(self.job, text=self._snapshot.stored or self.job.text)
+
+    def look(self) -> None:
+        """See what other processes have committed of this import, and tell whoever listens.
+
+        Raises:
+            ThresholdExceeded: too many rows are rejected. DatabaseUnavailable: the connection was lost.
+        """
+        self._reconnect()
+        before = self._bytes_done
+        self._catch_up()
+        if self._bytes_done != before and self._on_progress is not None:
+            self._on_progress(self.progress)
+        self._check_threshold()
+
+    def has_loaded(self, window: tuple[Chunk, ...]) -> bool:
+        """Whether every chunk of it is committed, as of the last `load` or `look`."""
+        return all(chunk.byte_start in self._done for chunk in window)
+
     def _reconnect(self) -> None:
         """After a lost connection: a new one, the table's lock on it, and a look at what was committed."""
         if not (self._connection.closed or self._connection.broken):
@@ -145,7 +167,7 @@ class Import:
         self._reconnect()
         self._check_threshold()  # an earlier attempt may have ended at it
         pending = tuple(chunk for chunk in window if chunk.byte_start not in self._done)
-        if self.workers > 1 and pending:
+        if (self.workers or 1) > 1 and pending:
             self._load_by_many(pending)
         else:
             self._load_here(pending)
@@ -162,7 +184,7 @@ class Import:
 
     def _load_by_many(self, pending: tuple[Chunk, ...]) -> None:
         if self._crew is None:
-            self._crew = Crew(self.job, self._settings, self.workers)
+            self._crew = Crew(self.job, self._settings, self.workers or 1)
             self._stack.callback(self._crew.close)
         try:
             for chunk, counts in self._crew.load(pending):

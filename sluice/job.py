@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sluice.loadplan import LoadPlan
 from sluice.recipe import Recipe
 from sluice.spool import TextFile
+from sluice.textobject import TextObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,6 @@ class Job:
     import_id: int
     attempt: int
     recipe: Recipe
-    text: TextFile
+    text: TextFile | TextObject
     plan: LoadPlan
     text_lines: int

@@ -35,7 +35,7 @@ class Loader:
 
     def __init__(self, job: Job, connection: Connection, read: Callable[[int, int], bytes]) -> None:
         self.job, self.connection = job, connection
-        self._bench = Workbench(job.recipe, job.text, read)
+        self._bench = Workbench(job.recipe, job.text.size, read)
         self._optimistic = True
 
     def prepare(self, chunk: Chunk) -> Prepared:

@@ -129,10 +129,11 @@ def _without_credentials(uri: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}{'?' + query if query else ''}"
 
 
-def stamp_of(descriptor: int) -> tuple[int, int, int, int]:
-    """What changes when a file is written to or replaced: device, inode, size, time of modification (ns)."""
+def stamp_of(descriptor: int) -> tuple[int, int, int]:
+    """What changes when a file is written to or replaced: inode, size, time of modification (ns). Not the device,
+    whose number is another one on every machine that shares the file."""
     status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @contextmanager
@@ -179,9 +180,16 @@ def _open_local(path: Path) -> BinaryIO:
     return open(path, "rb", buffering=0)
 
 
-def _open_remote(location: Location) -> BinaryIO:
-    import fsspec
+def store_of(location: Location) -> tuple[Any, str]:
+    """fsspec's file system for a remote location, and the path in it.
 
+    Raises:
+        SourceError: its driver is not installed. Whatever the driver raises.
+    """
+    return _store(location, {})
+
+
+def _open_remote(location: Location) -> BinaryIO:
     scheme = urlsplit(location.uri).scheme.lower()
     options: dict[str, Any] = {}
     how: dict[str, Any] = {}
@@ -191,6 +199,14 @@ def _open_remote(location: Location) -> BinaryIO:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
         options = {"client_kwargs": {"timeout": timeout, "trust_env": True}, "headers": {"Accept-Encoding": "identity"}}
         how = {"block_size": 0}  # one streaming request, not ranges
+    system, path = _store(location, options)
+    return system.open(path, "rb", **how)  # type: ignore[no-any-return]
+
+
+def _store(location: Location, options: dict[str, Any]) -> tuple[Any, str]:
+    import fsspec
+
+    scheme = urlsplit(location.uri).scheme.lower()
     try:
         system, path = fsspec.core.url_to_fs(location.uri, **options)
     except ImportError as error:
@@ -198,7 +214,16 @@ def _open_remote(location: Location) -> BinaryIO:
         hint = f"Install it with: pip install 'sluice[{extra}]'" if extra else None
         raise SourceError(f"Reading {scheme}:// addresses needs a driver that is not installed.", hint=hint) from error
     system.invalidate_cache()  # a listing remembered from an earlier import would give the old size
-    return system.open(path, "rb", **how)  # type: ignore[no-any-return]
+    return system, path
+
+
+@contextmanager
+def translated_for(location: Location) -> Iterator[None]:
+    """Turn whatever a store's driver raises inside the block into the errors of `opened`."""
+    try:
+        yield
+    except Exception as error:
+        _raise_translated(location, error)
 
 
 def _raise_translated(location: Location, error: Exception) -> NoReturn:

@@ -22,6 +22,7 @@ from sluice.errors import SluiceError, SourceError
 from sluice.formats import refuse_formats, refuse_non_text
 from sluice.location import Location, locate, opened, stamp_of
 from sluice.spool import SpoolFile, TextFile, TextReader, changed, disk_errors, spool_file
+from sluice.textobject import TextObject, identity_of
 
 #: Bytes of decompressed source a sample is taken from.
 SAMPLE_SIZE = 1024 * 1024
@@ -46,7 +47,7 @@ class Snapshot:
     """A source that was read through once.
 
     `uri` holds no credentials; `size` and `sha256` are those of the bytes as stored; `text` can be handed to other
-    processes of this machine while the snapshot is open.
+    processes of this machine while the snapshot is open, `stored` to those of any machine, where it is not None.
     """
 
     uri: str
@@ -57,6 +58,7 @@ class Snapshot:
     compression: str | None
     text: TextFile
     reader: TextReader
+    stored: TextObject | None = None
 
     @property
     def text_size(self) -> int:
@@ -183,6 +185,7 @@ def snapshot(
     location = locate(source)
     with ExitStack() as stack:
         with _named(location):
+            identity = identity_of(location)
             raw = stack.enter_context(opened(location))
             start = _first(raw, 512)
             compression = compression_of(start)
@@ -196,7 +199,10 @@ def snapshot(
                 text, size, sha256 = _spool(location, raw, start, compression, encoding, spool, beginning)
         beginning.check(b"", final=True)
         reader = stack.enter_context(text.open())
-        yield Snapshot(location.shown, location.name, size, sha256, encoding, compression, text, reader)
+        stored = None
+        if identity is not None and compression is None and encoding == "utf-8":
+            stored = TextObject(location.uri, size - text.size, text.size, identity)
+        yield Snapshot(location.shown, location.name, size, sha256, encoding, compression, text, reader, stored)
 
 
 class _Beginning:
@@ -244,7 +250,7 @@ def _read_in_place(location: Location, raw: BinaryIO, start: bytes, on_block: Bl
     for block in _ahead(blocks()):
         on_block(block if size else block[skip:])
         size += len(block)
-    if size != stamp[2] or stamp_of(raw.fileno()) != stamp:
+    if size != stamp[1] or stamp_of(raw.fileno()) != stamp:
         raise changed(location.shown)
     return TextFile(str(location.path), skip, size - skip, stamp), size, digest.hexdigest()
 
@@ -273,7 +279,7 @@ def _spool(
         for block in _ahead(_batched(_decoded(pieces, encoding))):
             spool.write(block)
             on_block(block)
-    if stamp is not None and (stored.size != stamp[2] or stamp_of(raw.fileno()) != stamp):
+    if stamp is not None and (stored.size != stamp[1] or stamp_of(raw.fileno()) != stamp):
         raise changed(location.shown)
     return spool.finished(), stored.size, stored.digest.hexdigest()
 

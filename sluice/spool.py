@@ -27,7 +27,7 @@ class TextFile:
     path: str
     start: int
     size: int
-    stamp: tuple[int, int, int, int]
+    stamp: tuple[int, int, int]
 
     @contextmanager
     def open(self) -> Iterator[TextReader]:

@@ -26,7 +26,6 @@ from sluice.reading import parse
 from sluice.recipe import Recipe
 from sluice.route import Routed, route
 from sluice.rules import unique_values
-from sluice.spool import TextFile
 from sluice.target import EXTRA
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ class Prepared:
 class Workbench:
     """Turns chunks of one text into rows, by one recipe. Not for two threads at once."""
 
-    def __init__(self, recipe: Recipe, text: TextFile, read: Callable[[int, int], bytes]) -> None:
-        self._recipe, self._text, self._read = recipe, text, read
+    def __init__(self, recipe: Recipe, text_size: int, read: Callable[[int, int], bytes]) -> None:
+        self._recipe, self._text_size, self._read = recipe, text_size, read
         self._rules: RulePlan | None = None
         if recipe.suite is not None:
             from sluice.rules import RulePlan
@@ -68,7 +67,7 @@ class Workbench:
             SourceError: the file changed since it was fingerprinted.
         """
         recipe = self._recipe
-        parsed = parse(chunk, self._read, self._text.size, recipe.dialect, recipe.names)
+        parsed = parse(chunk, self._read, self._text_size, recipe.dialect, recipe.names)
         text = parsed.text.select([recipe.names[at] for at in recipe.columns.positions.values()])
         text = text.rename_columns(list(recipe.columns.positions))
         cast = cast_table(text, recipe.dataset.columns, recipe.columns.constants)
