@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,9 @@ class Customers:
     def __init__(self, rows: int, *, bad: float, seed: int, newlines: float = 0.0, neighbours: bool = False) -> None:
         """`bad` and `newlines` are shares of the rows; `neighbours` adds the kinds of bad that need two rows."""
         self.rows, self.bad, self.seed, self.newlines, self.neighbours = rows, bad, seed, newlines, neighbours
-        rng = np.random.default_rng([seed, 2**32 - 1])
-        self._companies = _objects(_company(rng) for _ in range(20_000))
+        self._companies, self._phones, self._sites = _pools(seed)
         self._cities = _objects(f"{before}{town}" for before in BEFORE for town in TOWNS)
-        self._phones = _objects(_phone(rng) for _ in range(65_536))
         self._dates = _objects(str(FIRST_DAY + timedelta(days=day)) for day in range(DAYS))
-        self._sites = _objects(_site(rng) for _ in range(10_000))
         self.bad_lines: list[Line] = []
         self._line = 2
 
@@ -142,12 +140,14 @@ class Customers:
             fields = [column[row] for column in columns]
             fields[4] = f'"{fields[4].strip(chr(34))}\nHead Office"'
             lines[row] = ",".join(fields) + "\n"
+        bad = set(spoilt.tolist())
+        longer = np.setdiff1d(extra_lines, spoilt)  # a spoilt row is one line again
         for nth, row in enumerate(spoilt.tolist()):
             kind = kinds[nth % len(kinds)]
             fields = [column[row] for column in columns]
-            lines[row] = self._spoil(fields, kind, columns[1][_good_before(row, spoilt)]) + "\n"
-            self._note(row, kind, extra_lines, spoilt)
-        self._line += count + len(set(extra_lines.tolist()) - set(spoilt.tolist()))
+            lines[row] = self._spoil(fields, kind, columns[1][_good_before(row, bad)]) + "\n"
+            self._note(row + int(np.searchsorted(longer, row)), kind)
+        self._line += count + len(longer)
         return "".join(lines).encode("utf-8", "surrogateescape")
 
     def _spoil(self, fields: Fields, kind: str, other_id: str) -> str:
@@ -159,10 +159,9 @@ class Customers:
             BAD[kind].spoil(fields)
         return ",".join(fields)
 
-    def _note(self, row: int, kind: str, extra_lines: Any, spoilt: Any) -> None:
-        before = len(set(extra_lines[extra_lines < row].tolist()) - set(spoilt.tolist()))
+    def _note(self, line: int, kind: str) -> None:
         code = {DUPLICATE: "key.duplicate", UNCLOSED: "csv.stray_quote"}.get(kind) or BAD[kind].code
-        self.bad_lines.append(Line(self._line + row + before, kind, code))
+        self.bad_lines.append(Line(self._line + line, kind, code))
 
     def _columns(self, rng: np.random.Generator, start: int, count: int) -> list[list[str]]:
         def some(pool: Any) -> list[str]:
@@ -188,10 +187,18 @@ class Customers:
         ]
 
 
-def _good_before(row: int, spoilt: Any) -> int:
-    """The nearest earlier row that is not spoilt; row 0 where there is none."""
-    bad = set(spoilt.tolist())
+def _good_before(row: int, bad: set[int]) -> int:
+    """The nearest earlier row that is not bad; row 0 where there is none."""
     return next((earlier for earlier in range(row - 1, -1, -1) if earlier not in bad), 0)
+
+
+@cache
+def _pools(seed: int) -> tuple[Any, Any, Any]:
+    """Companies, phone numbers and sites to pick from; making them takes longer than 200,000 rows."""
+    rng = np.random.default_rng([seed, 2**32 - 1])
+    companies = _objects(_company(rng) for _ in range(20_000))
+    phones = _objects(_phone(rng) for _ in range(65_536))
+    return companies, phones, _objects(_site(rng) for _ in range(10_000))
 
 
 def _objects(texts: Any) -> Any:
