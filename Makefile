@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
+PEERS := .venv-bench/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test bench check format lock clean
@@ -14,13 +15,17 @@ help: ## List the commands
 # pip compiles bytecode as it installs, uv only when told; without it every start is three times slower.
 ifdef UV
 INSTALL = uv pip install -q --python $(BIN)/python --compile-bytecode
+INSTALL_PEERS = uv pip install -q --python $(PEERS)/python --compile-bytecode
+VENV = uv venv -q --python $(PYTHON)
 else
 INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check
+INSTALL_PEERS = $(PEERS)/python -m pip install -q --disable-pip-version-check
+VENV = $(PYTHON) -m venv
 endif
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sluice needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
-	$(if $(UV),uv venv -q --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+	$(VENV) .venv
 
 # The lock names every package, so nothing is to be resolved: --no-deps.
 .venv/.installed: requirements.txt pyproject.toml | .venv/bin/python
@@ -30,6 +35,14 @@ endif
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
 	$(INSTALL) --no-deps --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# What the benchmark compares with; in an environment of its own, where it cannot bind what Sluice needs.
+.venv-bench/bin/python: | .venv/bin/python
+	$(VENV) .venv-bench
+
+.venv-bench/.installed: requirements-bench.txt | .venv-bench/bin/python
+	$(INSTALL_PEERS) --no-deps --require-hashes -r requirements-bench.txt
 	@touch $@
 
 demo: .venv/.installed ## Import samples/customers.csv through the Prefect flow into an embedded PostgreSQL
@@ -42,8 +55,8 @@ up: .venv/.installed ## The service in the foreground: database, Prefect with it
 test: .venv/.installed-dev ## The whole test suite
 	$(BIN)/python -m pytest
 
-bench: .venv/.installed ## Time imports against psql \copy of the same file
-	$(BIN)/python tests/bench/run.py --flow
+bench: .venv/.installed .venv-bench/.installed ## Time imports against psql \copy and others; ARGS="--help" lists the options
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: .venv/.installed-dev ## Format, lint, types and the fast tests
 	$(BIN)/ruff format --check .
@@ -55,10 +68,11 @@ format: .venv/.installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: ## Rewrite both lock files (needs uv)
+lock: ## Rewrite the lock files (needs uv)
 	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -q -o requirements.txt
 	uv pip compile pyproject.toml --extra dev --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements.txt -q -o requirements-dev.txt
+	uv pip compile --group bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -q -o requirements-bench.txt
 
 clean: ## Remove the environment and the embedded data
 	-$(BIN)/python -c 'from sluice.settings import Settings; from sluice.embedded import stop_embedded; stop_embedded(Settings.from_environment().home)'
-	rm -rf .venv .sluice
+	rm -rf .venv .venv-bench .sluice
