@@ -19,7 +19,8 @@ _KINDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialize
 @dataclass(frozen=True, slots=True)
 class TargetColumn:
     """A column as PostgreSQL has it. `type` is for people, `base` the type's internal name with domains resolved
-    (enumerations are `enum`), `modifier` its type modifier (-1: none). A default may be the domain's."""
+    (enumerations are `enum`), `modifier` its type modifier (-1: none). A default may be the domain's. `plain` says that
+    the type comes with PostgreSQL: it is no domain, and of no extension or user."""
 
     name: str
     type: str
@@ -29,6 +30,7 @@ class TargetColumn:
     has_default: bool
     generated: bool
     always_identity: bool
+    plain: bool
 
     @property
     def scale(self) -> int | None:
@@ -119,7 +121,8 @@ WITH RECURSIVE resolved AS (
 )
 SELECT a.attname, format_type(a.atttypid, a.atttypmod),
        CASE WHEN t.typtype = 'e' THEN 'enum' ELSE t.typname END, r.modifier, r.not_null,
-       r.has_default OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a'
+       r.has_default OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a',
+       t.oid = a.atttypid AND t.typnamespace = 'pg_catalog'::regnamespace
 FROM resolved AS r
 JOIN pg_type AS t ON t.oid = r.type AND t.typtype <> 'd'
 JOIN pg_attribute AS a ON a.attnum = r.attnum AND a.attrelid = %(oid)s

@@ -1,4 +1,5 @@
-"""Arrow tables -> the bytes of `COPY ... FROM STDIN`. Pure: no connection, so that it can run ahead of the sending.
+"""Arrow tables -> the bytes of `COPY ... FROM STDIN (FORMAT csv)`. Pure: no connection, so that it can run ahead of
+the sending.
 
 `pyarrow.csv.write_csv` is the cheapest encoder measured (about 0.2 us a row): it quotes every string, leaves NULL
 empty and unquoted and writes '' quoted, which is exactly how COPY CSV tells them apart; the few types it would get
@@ -19,10 +20,16 @@ _BATCH_ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class CopyData:
-    """Rows as COPY reads them, in the columns' order. `data` is an Arrow buffer, not a copy of it."""
+    """Rows as COPY reads them, in the columns' order.
 
-    data: memoryview
+    Attributes:
+        parts: the bytes, in pieces; the large ones are Arrow's buffers, not copies of them.
+        types: PostgreSQL's types of the columns, where the format is binary; None where it is CSV.
+    """
+
+    parts: tuple[memoryview, ...]
     rows: int
+    types: tuple[str, ...] | None = None
 
 
 def encode_table(table: pa.Table) -> CopyData:
@@ -31,7 +38,7 @@ def encode_table(table: pa.Table) -> CopyData:
     sink = pa.BufferOutputStream()
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed", batch_size=_BATCH_ROWS)
     pyarrow.csv.write_csv(plain, sink, options)
-    return CopyData(memoryview(sink.getvalue()), rows=table.num_rows)
+    return CopyData((memoryview(sink.getvalue()),), rows=table.num_rows)
 
 
 def with_lineage(table: pa.Table, import_id: int, lines: pa.Int64Array) -> pa.Table:

@@ -87,6 +87,7 @@ class Import:
             mode=dataset.mode,
             on_duplicate=dataset.on_duplicate,
             lineage=target.lineage,
+            wire=target.wire,
         )
         self.job = Job(
             import_id=claimed.import_id,

@@ -22,6 +22,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from sluice.binary import encode_binary
 from sluice.encode import CopyData, encode_table, with_lineage
 from sluice.exactly import Connection, refusals, run_exactly
 from sluice.loadplan import LoadPlan, Outcome
@@ -53,13 +54,24 @@ class _Discarded(psycopg.DatabaseError):
     sqlstate = DISCARDED
 
 
+class _Misread(psycopg.errors.InvalidBinaryRepresentation):
+    """A column is not of the type any more whose binary form it was sent: 8 bytes are a bigint or a double."""
+
+
 def encode(plan: LoadPlan, routed: Routed) -> CopyData:
     """The chunk as bytes for `load_chunk`; touches no connection, so another thread may do it ahead of time."""
-    return _encode_marked(plan, routed) if plan.lineage else encode_table(routed.good)
+    return _encode_marked(plan, routed) if plan.lineage else _encode(routed.good, plan.wire)
 
 
 def _encode_marked(plan: LoadPlan, routed: Routed) -> CopyData:
-    return encode_table(with_lineage(routed.good, plan.import_id, routed.lines))
+    marked = with_lineage(routed.good, plan.import_id, routed.lines)
+    return _encode(marked, plan.wire and (*plan.wire, "int8", "int8"))
+
+
+def _encode(table: pa.Table, wire: tuple[str, ...] | None) -> CopyData:
+    """As CSV also where a value does not fit its column: then it is PostgreSQL that refuses it, in its own words."""
+    data = encode_binary(table, wire) if wire is not None else None
+    return encode_table(table) if data is None else data
 
 
 def load_chunk(
@@ -122,7 +134,7 @@ def _remember(conn: Connection, plan: LoadPlan, routed: Routed) -> None:
 
 
 def _load_exactly(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyData) -> Outcome:
-    unreadable = _fill_scratch(conn, plan, data)
+    unreadable = _fill_scratch(conn, plan, routed, data)
     kinds = settle(conn, plan, _SCRATCH)
     refused = unreadable + list(refusals(conn))
     columns = constraint_columns(conn, plan)
@@ -141,18 +153,34 @@ def _load_exactly(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyDa
 
 
 def _copy(conn: Connection, table: sql.Identifier, columns: Iterable[str], data: CopyData) -> None:
-    """COPY; raises if not every row arrived."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')").format(
-        table, list_columns(tuple(columns))
+    """COPY; raises if not every row arrived as it was sent."""
+    columns = tuple(columns)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {}, ENCODING 'UTF8')").format(
+        table, list_columns(columns), sql.SQL("csv" if data.types is None else "binary")
     )
     with conn.cursor() as cursor:
         with cursor.copy(statement) as copy:
-            copy.write(data.data)
+            for part in data.parts:
+                copy.write(part)
         if cursor.rowcount != data.rows:
             raise _Discarded(f"{data.rows - cursor.rowcount} rows were discarded by a trigger")
+    if data.types is not None and _types(conn, table, columns) != data.types:
+        raise _Misread(f"a column of {table.as_string(conn)} has another type than when the import began")
 
 
-def _fill_scratch(conn: Connection, plan: LoadPlan, data: CopyData) -> list[Refusal]:
+def _types(conn: Connection, table: sql.Identifier, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns' types now. Asked after COPY, whose lock keeps them as they are, so that no change slips between."""
+    rows = conn.execute(
+        "SELECT y.typname FROM unnest(%s::text[]) WITH ORDINALITY c (name, place)"
+        " JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::regclass AND a.attname = c.name"
+        " JOIN pg_catalog.pg_type y ON y.oid = a.atttypid AND y.typnamespace = 'pg_catalog'::regnamespace"
+        " ORDER BY c.place",
+        [list(columns), table.as_string(conn)],
+    ).fetchall()
+    return tuple(name for (name,) in rows)
+
+
+def _fill_scratch(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyData) -> list[Refusal]:
     """The chunk in a temporary table with the target's types and none of its constraints.
 
     Returns:
@@ -180,7 +208,7 @@ def _fill_scratch(conn: Connection, plan: LoadPlan, data: CopyData) -> list[Refu
             " CREATE TEMPORARY TABLE sluice_texts ({texts}, _import_id bigint, _line bigint) ON COMMIT DROP"
         ).format(table=_TEXTS, texts=texts)
     )
-    _copy(conn, _TEXTS, columns, data)
+    _copy(conn, _TEXTS, columns, encode_table(with_lineage(routed.good, plan.import_id, routed.lines)))
     step, source, locate = _cast(conn, plan)
     run_exactly(conn, step, source, locate=locate)
     unreadable = list(refusals(conn))

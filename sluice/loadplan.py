@@ -22,6 +22,7 @@ class LoadPlan:
         key_constraints: names of the unique indexes of `into` on exactly the key; what tells `key.duplicate`
             from the violation of another unique constraint.
         lineage: whether `into` has `_import_id` and `_line`.
+        wire: the type each of `columns` is sent as in COPY's binary format; None where COPY gets CSV.
     """
 
     import_id: int
@@ -32,6 +33,7 @@ class LoadPlan:
     mode: Mode = Mode.INSERT
     on_duplicate: OnDuplicate = OnDuplicate.SKIP
     lineage: bool = True
+    wire: tuple[str, ...] | None = None
 
     @property
     def table(self) -> sql.Identifier:

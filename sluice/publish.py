@@ -49,7 +49,9 @@ class Adjustment:
 
 def staging_plan(plan: LoadPlan) -> LoadPlan:
     """How chunks go into the staging table of an atomic import; `plan` is how its rows go into the target."""
-    return LoadPlan(plan.import_id, _staging(plan.import_id), plan.columns, mode=Mode.APPEND, lineage=True)
+    return LoadPlan(
+        plan.import_id, _staging(plan.import_id), plan.columns, mode=Mode.APPEND, lineage=True, wire=plan.wire
+    )
 
 
 def create_staging(conn: Connection, plan: LoadPlan) -> LoadPlan:

@@ -17,6 +17,7 @@ from sluice.catalog import Connection, TargetColumn, TargetTable, UniqueIndex, i
 from sluice.database import translated
 from sluice.errors import TargetError
 from sluice.model import Column, ColumnType, Dataset, ExtraColumns, Mode, TableName, TypeName
+from sluice.wire import wire_types
 
 __all__ = [
     "EXTRA",
@@ -51,6 +52,7 @@ class TargetPlan:
         key_constraints: the names under which the database reports a violation of exactly that key.
         lineage: the table has `_import_id` and `_line`, and they are filled.
         extra: `_extra` is filled.
+        wire: the types to send `columns` as in COPY's binary format; None where one of them cannot be.
         notes: what the operator should know, for the report.
     """
 
@@ -60,6 +62,7 @@ class TargetPlan:
     key_constraints: frozenset[str]
     lineage: bool
     extra: bool
+    wire: tuple[str, ...] | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -189,8 +192,17 @@ def compare(dataset: Dataset, existing: TargetTable) -> TargetPlan:
         key_constraints=frozenset().union(*(index.names for index in indexes)),
         lineage=lineage,
         extra=extra,
+        wire=_wire(dataset, existing),
         notes=tuple(_notes(dataset, existing, lineage)),
     )
+
+
+def _wire(dataset: Dataset, existing: TargetTable) -> tuple[str, ...] | None:
+    types = [(column.name, column.type) for column in dataset.columns]
+    if dataset.extra_columns is ExtraColumns.KEEP:
+        types.append((EXTRA, ColumnType(TypeName.JSON)))
+    pairs = [(type_, existing.column(name)) for name, type_ in types]
+    return wire_types((type_, there.base if there is not None and there.plain else None) for type_, there in pairs)
 
 
 def _table_problems(dataset: Dataset, existing: TargetTable) -> Iterator[str]:

@@ -36,7 +36,7 @@ def to_mask(values: pa.BooleanArray) -> BoolArray:
     return mask
 
 
-def offsets(values: pa.StringArray) -> npt.NDArray[np.int32]:
+def offsets(values: pa.StringArray | pa.BinaryArray) -> npt.NDArray[np.int32]:
     """Where each value's bytes begin and end in the data buffer: one entry more than there are values."""
     buffer = values.buffers()[1]
     if buffer is None or len(values) == 0:
@@ -45,7 +45,7 @@ def offsets(values: pa.StringArray) -> npt.NDArray[np.int32]:
     return found
 
 
-def data(values: pa.StringArray) -> npt.NDArray[np.uint8]:
+def data(values: pa.StringArray | pa.BinaryArray) -> npt.NDArray[np.uint8]:
     """The bytes of the values, end to end (NULLs may hold bytes too)."""
     buffer, ends = values.buffers()[2], offsets(values)
     if buffer is None or ends[0] == ends[-1]:

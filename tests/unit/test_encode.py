@@ -16,7 +16,7 @@ from sluice.encode import encode_table, with_lineage
 
 
 def encoded(*values: object, kind: pa.DataType) -> str:
-    return bytes(encode_table(pa.table({"x": pa.array(values, kind)})).data).decode()
+    return b"".join(encode_table(pa.table({"x": pa.array(values, kind)})).parts).decode()
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_lineage_comes_last() -> None:
 
     data = encode_table(table)
 
-    assert bytes(data.data) == b'"a",7,2\n"b",7,5\n'
+    assert b"".join(data.parts) == b'"a",7,2\n"b",7,5\n'
     assert data.rows == 2
 
 
 def test_no_rows_are_no_bytes() -> None:
-    assert bytes(encode_table(pa.table({"x": pa.array([], pa.string())})).data) == b""
+    assert b"".join(encode_table(pa.table({"x": pa.array([], pa.string())})).parts) == b""
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1))
 def test_any_text_survives(rows: list[tuple[str, str]]) -> None:
     data = encode_table(pa.table({"a": [a for a, _ in rows], "b": [b for _, b in rows]}))
 
-    assert [tuple(row) for row in csv.reader(io.StringIO(bytes(data.data).decode(), newline=""))] == rows
+    assert [tuple(row) for row in csv.reader(io.StringIO(b"".join(data.parts).decode(), newline=""))] == rows
