@@ -52,7 +52,7 @@ def _encode_rows(table: pa.Table, types: Sequence[str]) -> list[memoryview] | No
     joined = pieces[0]
     if len(pieces) > 1:
         joined = pc.binary_join_element_wise(*pieces, b"", null_handling="replace", null_replacement=b"")
-    return [memoryview(data(joined))]
+    return [data(joined).data]
 
 
 def _pieces(table: pa.Table, types: Sequence[str]) -> list[pa.BinaryArray] | None:

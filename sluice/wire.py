@@ -21,7 +21,7 @@ from sluice.model import ColumnType, TypeName
 
 #: Dataset type -> PostgreSQL types its values can be sent as. What else `sluice.target` lets a type go into is
 #: written as text, for PostgreSQL to read.
-_SENT_AS: dict[TypeName, frozenset[str]] = {
+SENT_AS: dict[TypeName, frozenset[str]] = {
     TypeName.TEXT: frozenset({"text", "varchar", "bpchar"}),
     TypeName.INTEGER: frozenset({"int2", "int4", "int8", "float8", "numeric"}),
     TypeName.BIGINT: frozenset({"int2", "int4", "int8", "numeric"}),
@@ -83,7 +83,7 @@ def wire_types(columns: Iterable[tuple[ColumnType, str | None]]) -> tuple[str, .
     types: list[str] = []
     for type_, there in columns:
         too_long = type_.name is TypeName.NUMERIC and (type_.precision is None or type_.precision > _MOST_DIGITS)
-        if there not in _SENT_AS[type_.name] or too_long:
+        if there not in SENT_AS[type_.name] or too_long:
             return None
         types.append(there)
     return tuple(types)

@@ -79,6 +79,7 @@ def things_plan(
     on_duplicate: OnDuplicate = OnDuplicate.SKIP,
     *,
     lineage: bool = True,
+    binary: bool = True,
 ) -> LoadPlan:
     return LoadPlan(
         import_id=import_id,
@@ -89,6 +90,7 @@ def things_plan(
         mode=mode,
         on_duplicate=on_duplicate,
         lineage=lineage,
+        wire=("int4", "int8", "text") if binary else None,
     )
 
 

@@ -58,8 +58,8 @@ def fields(values: pa.Array, type_: str) -> list[bytes | None]:
     return alone
 
 
-def micros(year: int, month: int, day: int, *time: int) -> bytes:
-    distance = dt.datetime(year, month, day, *time) - dt.datetime(2000, 1, 1)
+def micros(*moment: Any) -> bytes:
+    distance = dt.datetime(*moment) - dt.datetime(2000, 1, 1)
     return struct.pack(">q", distance // dt.timedelta(microseconds=1))
 
 
