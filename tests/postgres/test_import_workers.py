@@ -20,6 +20,7 @@ from sluice.database import connect
 from sluice.errors import DatabaseUnavailable, ThresholdExceeded, WorkersLost
 from sluice.importer import Progress
 from sluice.model import Commit
+from sluice.turns import LOCK_CLASS
 from tests.postgres.conftest import new_database
 from tests.postgres.import_bench import Bench, make_bench
 
@@ -180,8 +181,9 @@ def test_a_lost_connection_of_one_is_told(bench: Bench) -> None:
         if not cut.is_set():
             cut.set()
             bench.query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND query LIKE '%%sluice.chunks%%'"
+                "SELECT pg_terminate_backend(l.pid) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database"
+                " WHERE d.datname = current_database() AND l.classid = %s",
+                [LOCK_CLASS],
             )
 
     with pytest.raises(DatabaseUnavailable):
