@@ -82,10 +82,10 @@ def preload() -> None:
     from sluice.errors import SluiceError
     from sluice.prepare import rules_of
 
-    datasets = Settings.from_environment().datasets
-    for name in dataset_names(datasets):
+    settings = Settings.from_environment()
+    for name in dataset_names(settings.datasets):
         with suppress(SluiceError):  # a run of it says what is wrong
-            rules_of(load_dataset(name, datasets))
+            rules_of(load_dataset(name, settings.datasets), settings)
     gc.collect()
     gc.freeze()  # what is here stays: a collection in a fork would touch, and so copy, all of it
 

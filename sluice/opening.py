@@ -82,7 +82,7 @@ def opened(
         wanted = _claim(request, recipe, snap, flow_run_id, started_by)
         if resume is None and not (request.force or request.dry_run):
             claims.refuse_repetition(connection, wanted)  # at once: the rules take seconds to load
-        recipe = with_rules(recipe)
+        recipe = with_rules(recipe, settings)
         table = recipe.dataset.table
         stack.enter_context(table_lock(connection, table, wait=request.wait))
         if request.dry_run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 
 import pyarrow as pa
 
@@ -127,20 +128,30 @@ def _told(dataset: Dataset, request: Request) -> Dataset:
     )
 
 
-def with_rules(recipe: Recipe) -> Recipe:
-    """The recipe with the dataset's suite read and checked; Great Expectations is imported here.
+def with_rules(recipe: Recipe, settings: Settings) -> Recipe:
+    """The recipe with the dataset's suite read and checked.
 
     Raises:
         SuiteError: the suite is wrong; the message lists every problem.
     """
-    return replace(recipe, suite=rules_of(recipe.dataset))
+    return replace(recipe, suite=rules_of(recipe.dataset, settings))
 
 
-def rules_of(dataset: Dataset) -> Suite | None:
-    """The dataset's suite, read and checked; errors as `with_rules`."""
+def rules_of(dataset: Dataset, settings: Settings) -> Suite | None:
+    """The dataset's suite, read and checked; errors as `with_rules`. Great Expectations is imported here if the suite
+    was not loaded before, or if it has a rule that needs its code: later, the table would be locked for those seconds.
+    """
     if dataset.suite is None:
         return None
-    from sluice.rules import load_suite
+    from sluice.rules import cached_suite, needs_great_expectations
 
-    types = {column.name: column.type for column in dataset.columns}
-    return load_suite(dataset.suite, columns=types, key=dataset.key, file=f"{dataset.name}/suite.json")
+    suite = cached_suite(
+        dataset.suite,
+        columns={column.name: column.type for column in dataset.columns},
+        key=dataset.key,
+        file=f"{dataset.name}/suite.json",
+        folder=settings.home / "rules",
+    )
+    if needs_great_expectations(suite):
+        import_module("sluice.rules.stock")
+    return suite

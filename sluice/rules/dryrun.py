@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sluice.model import ColumnType, TypeName
 from sluice.rules.coerce import is_aware
-from sluice.rules.frame import arrow_type
+from sluice.rules.columns import arrow_type
 
 _SAMPLES: dict[TypeName, Any] = {
     TypeName.INTEGER: 1,

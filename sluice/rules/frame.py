@@ -19,36 +19,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from sluice.model import ColumnType, TypeName
-from sluice.rules.coerce import is_aware
-
-_FRAME_TYPES = {
-    TypeName.INTEGER: pa.int64(),
-    TypeName.BIGINT: pa.int64(),
-    TypeName.DOUBLE: pa.float64(),
-    TypeName.BOOLEAN: pa.bool_(),
-    TypeName.DATE: pa.timestamp("s"),
-}
 
 
 def frame_of(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:
     """The named columns, with row positions 0..n-1 as the index."""
     return pd.DataFrame({name: _series(table.column(name)) for name in columns}, index=pd.RangeIndex(table.num_rows))
-
-
-def arrow_type(kind: ColumnType) -> pa.DataType:
-    """The type a column of that kind has in the frame, as Arrow sees it."""
-    if kind.name is TypeName.NUMERIC:
-        return pa.decimal128(kind.precision or 38, kind.scale or 0)
-    if kind.name is TypeName.TIMESTAMP:
-        return pa.timestamp("us", "UTC") if is_aware(kind) else pa.timestamp("us")
-    return _FRAME_TYPES.get(kind.name, pa.string())
-
-
-def arrow_of(column: pd.Series[Any]) -> pa.Array:
-    """The column as one Arrow array, missing values as null; without a copy for `str`."""
-    array = pa.array(column, from_pandas=True)
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _series(values: pa.ChunkedArray) -> pd.Series[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 with warnings.catch_warnings():
@@ -15,25 +16,16 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import great_expectations
     from great_expectations.core.expectation_suite import ExpectationSuite
-    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
     from great_expectations.execution_engine import PandasExecutionEngine
-    from great_expectations.expectations import metrics as stock
     from great_expectations.expectations.expectation import (
         ColumnMapExpectation,
         ColumnPairMapExpectation,
         MulticolumnMapExpectation,
     )
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-    from great_expectations.expectations.metadata_types import FailureSeverity
-    from great_expectations.expectations.metrics.map_metric_provider import (
-        ColumnMapMetricProvider,
-        column_condition_partial,
-    )
     from great_expectations.expectations.registry import get_expectation_impl, get_metric_provider
-    from great_expectations.expectations.row_conditions import PassThroughCondition
     from great_expectations.validator.metric_configuration import MetricConfiguration
     from great_expectations.validator.metrics_calculator import MetricsCalculator
-    from great_expectations.validator.validator import calc_validation_statistics
 
 # It captures Python's warnings into a logger nobody reads; give them back.
 logging.captureWarnings(False)
@@ -54,6 +46,11 @@ def with_batch(expectation: Any) -> Any:
     return configuration.to_domain_obj()
 
 
+def bound_expectation(configuration: Mapping[str, Any]) -> Any:
+    """The expectation that Great Expectations wrote down as `configuration`, bound to our batch."""
+    return with_batch(ExpectationConfiguration(**configuration).to_domain_obj())
+
+
 def dependencies(expectation: Any, result_format: dict[str, Any]) -> dict[str, MetricConfiguration]:
     """The metrics that decide about the expectation, by name."""
     needed = expectation.get_validation_dependencies(runtime_configuration={"result_format": dict(result_format)})
@@ -65,23 +62,16 @@ __all__ = [
     "BATCH",
     "MAP_EXPECTATIONS",
     "ColumnMapExpectation",
-    "ColumnMapMetricProvider",
-    "ColumnPairMapExpectation",
     "ExpectationConfiguration",
     "ExpectationSuite",
-    "ExpectationSuiteValidationResult",
-    "FailureSeverity",
     "MetricConfiguration",
     "MetricsCalculator",
     "MulticolumnMapExpectation",
     "PandasExecutionEngine",
-    "PassThroughCondition",
-    "calc_validation_statistics",
-    "column_condition_partial",
+    "bound_expectation",
     "dependencies",
     "get_expectation_impl",
     "get_metric_provider",
     "great_expectations",
-    "stock",
     "with_batch",
 ]

@@ -16,18 +16,15 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.model import ColumnType, TypeName
 from sluice.rules.coerce import coerce
-from sluice.rules.frame import arrow_of, arrow_type
+from sluice.rules.columns import arrow_type
 from sluice.rules.text import text_of
-from sluice.rules.values import Metrics
+from sluice.rules.values import SAMPLE, Metrics, Suite, TableMetric
 
-#: Sample values a rule keeps; Great Expectations' own `partial_unexpected_count`.
-SAMPLE = 20
 #: Distinct unexpected values kept, to bound memory. The verdict stays exact, the count stops here.
 MAX_DISTINCT = 1000
 
@@ -36,17 +33,21 @@ _NUMBERS = _INTEGERS | {TypeName.DOUBLE, TypeName.NUMERIC}
 _ORDERED = _NUMBERS | {TypeName.DATE, TypeName.TIMESTAMP}
 _ANY = frozenset(TypeName)
 
-Frame = pd.DataFrame
-
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a table-level metric is about: the rule's column with its type, and the table's columns."""
+    """What a table-level metric is about: the type of its column, if it has one, the values it looks for, if any,
+    and the table's columns."""
 
-    column: str | None
     kind: ColumnType | None
+    value_set: tuple[Any, ...]
     columns: tuple[str, ...]
-    arguments: Mapping[str, Any]
+
+
+def subject_of(metric: TableMetric, suite: Suite) -> Subject:
+    """What the metric is about in a table of the suite's."""
+    kind = suite.columns[metric.column] if metric.column is not None else None
+    return Subject(kind, metric.value_set, tuple(suite.columns))
 
 
 class Partial(ABC):
@@ -60,8 +61,8 @@ class Partial(ABC):
         """The share of no rows at all."""
 
     @abstractmethod
-    def collect(self, frame: Frame, subject: Subject) -> Any:
-        """The share of one chunk, as JSON."""
+    def collect(self, values: pa.Array, subject: Subject) -> Any:
+        """The share of one chunk, as JSON. `values` are its rows in the metric's column; if it has none, nulls."""
 
     @abstractmethod
     def merge(self, one: Any, other: Any) -> Any:
@@ -76,8 +77,8 @@ class RowCount(Partial):
     def empty(self) -> int:
         return 0
 
-    def collect(self, frame: Frame, subject: Subject) -> int:
-        return len(frame)
+    def collect(self, values: pa.Array, subject: Subject) -> int:
+        return len(values)
 
     def merge(self, one: int, other: int) -> int:
         return one + other
@@ -95,7 +96,7 @@ class FromColumns(Partial):
     def empty(self) -> None:
         return None
 
-    def collect(self, frame: Frame, subject: Subject) -> None:
+    def collect(self, values: pa.Array, subject: Subject) -> None:
         return None
 
     def merge(self, one: None, other: None) -> None:
@@ -109,8 +110,8 @@ class NonNullProportion(Partial):
     def empty(self) -> list[int]:
         return [0, 0]
 
-    def collect(self, frame: Frame, subject: Subject) -> list[int]:
-        return [int(frame[subject.column].notnull().sum()), len(frame)]
+    def collect(self, values: pa.Array, subject: Subject) -> list[int]:
+        return [len(values) - values.null_count, len(values)]
 
     def merge(self, one: list[int], other: list[int]) -> list[int]:
         return [one[0] + other[0], one[1] + other[1]]
@@ -130,8 +131,7 @@ class Extreme(Partial):
     def empty(self) -> None:
         return None
 
-    def collect(self, frame: Frame, subject: Subject) -> str | None:
-        values = arrow_of(frame[subject.column])
+    def collect(self, values: pa.Array, subject: Subject) -> str | None:
         if values.null_count == len(values):
             return None
         value = self.pick(pc.min_max(values).as_py().values())
@@ -162,11 +162,11 @@ class Moments(Partial):
     def empty(self) -> list[Any]:
         return [0, "0", "0"]
 
-    def collect(self, frame: Frame, subject: Subject) -> list[Any]:
+    def collect(self, values: pa.Array, subject: Subject) -> list[Any]:
         assert subject.kind is not None
-        values = arrow_of(frame[subject.column].dropna())
-        total, squares = _sums(values)
-        return [len(values), str(total), str(squares)]
+        present = values.drop_null()
+        total, squares = _sums(present)
+        return [len(present), str(total), str(squares)]
 
     def merge(self, one: list[Any], other: list[Any]) -> list[Any]:
         return [one[0] + other[0], *(str(Fraction(a) + Fraction(b)) for a, b in zip(one[1:], other[1:], strict=True))]
@@ -185,8 +185,8 @@ class OutsideSet(Partial):
     def empty(self) -> list[str]:
         return []
 
-    def collect(self, frame: Frame, subject: Subject) -> list[str]:
-        texts = set(_distinct_texts(frame, subject))
+    def collect(self, values: pa.Array, subject: Subject) -> list[str]:
+        texts = set(_distinct_texts(values))
         return sorted(texts - set(_set_texts(subject)))[:MAX_DISTINCT]
 
     def merge(self, one: list[str], other: list[str]) -> list[str]:
@@ -205,8 +205,8 @@ class MissingFromColumn(Partial):
     def empty(self) -> list[str]:
         return []
 
-    def collect(self, frame: Frame, subject: Subject) -> list[str]:
-        return sorted(set(_distinct_texts(frame, subject)) & set(_set_texts(subject)))
+    def collect(self, values: pa.Array, subject: Subject) -> list[str]:
+        return sorted(set(_distinct_texts(values)) & set(_set_texts(subject)))
 
     def merge(self, one: list[str], other: list[str]) -> list[str]:
         return sorted({*one, *other})
@@ -299,8 +299,8 @@ def _sums(values: pa.Array) -> tuple[Fraction, Fraction]:
     return total, about_mean + total * total / count
 
 
-def _distinct_texts(frame: Frame, subject: Subject) -> list[str]:
-    texts: list[str] = text_of(arrow_of(frame[subject.column]).unique().drop_null()).to_pylist()
+def _distinct_texts(values: pa.Array) -> list[str]:
+    texts: list[str] = text_of(values.unique().drop_null()).to_pylist()
     return texts
 
 
@@ -309,7 +309,7 @@ def _set_texts(subject: Subject) -> dict[str, Any]:
     assert subject.kind is not None
     kind = arrow_type(subject.kind)
     result: dict[str, Any] = {}
-    for value in subject.arguments["value_set"]:
+    for value in subject.value_set:
         try:
             text = text_of(pa.array([coerce(value, subject.kind)], kind))[0].as_py()
         except (pa.ArrowInvalid, pa.ArrowTypeError):

@@ -1,65 +1,48 @@
-"""One chunk judged by one suite: Great Expectations' boolean masks, turned into violations and metrics."""
+"""One chunk judged by one suite: masks of rows, turned into violations and metrics.
+
+The mask of a rule comes from an Arrow kernel, or, where there is none for it, from Great Expectations, which is
+imported only then (`sluice.rules.stock`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from sluice.errors import RuleError
 from sluice.model import Violation
-from sluice.rules.engine import HybridEngine
-from sluice.rules.frame import frame_of
-from sluice.rules.gx import BATCH, MetricConfiguration, MetricsCalculator, dependencies, get_metric_provider, with_batch
-from sluice.rules.metrics import PARTIALS, SAMPLE, Subject
+from sluice.rules.columns import arrow_type, rule_column
+from sluice.rules.judgement import ABOUT_NULLS, can_judge
+from sluice.rules.kernels import by_kernel
+from sluice.rules.metrics import PARTIALS, subject_of
 from sluice.rules.text import text_of
 from sluice.rules.unique import takes_part
-from sluice.rules.values import RowRule, Rule, Suite, TableRule, UniqueRule, Verdict
+from sluice.rules.values import SAMPLE, RowRule, Rule, Suite, TableMetric, TableRule, UniqueRule, Verdict
+
+if TYPE_CHECKING:
+    from sluice.rules.stock import StockChunk
 
 FailedCells = Mapping[str, npt.NDArray[np.int64]]
 Rows = npt.NDArray[np.int64]
+#: One flag a row of the chunk; None stands for all rows.
 Mask = npt.NDArray[np.bool_]
 
 _NO_FAILED_CELLS: FailedCells = {}
 
 
 class RulePlan:
-    """A suite made ready to judge chunk after chunk. One plan serves one thread at a time.
+    """A suite ready to judge chunk after chunk.
 
     Args:
         suite: as `load_suite` returns it.
-
-    Raises:
-        RuleError: Great Expectations cannot lay out a rule's metrics.
     """
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
-        self._used = suite.used_columns
-        self._tables = {rule.index: dependencies(with_batch(rule.expectation), _BASIC) for rule in suite.table_rules}
-        self._conditions = {rule.index: condition_of(rule) for rule in suite.row_rules}
-        self._arguments = {self._conditions[rule.index].id: rule.arguments for rule in suite.row_rules}
-        self._metrics: dict[Any, MetricConfiguration] = {}
-        self._providers: dict[Any, Any] = {}
-        engine = HybridEngine(pd.DataFrame())
-        for rule in suite.row_rules:
-            try:
-                self._lay_out(self._conditions[rule.index], engine)
-            except Exception as error:
-                raise _unjudged(rule, error) from error
-
-    def _lay_out(self, condition: MetricConfiguration, engine: HybridEngine) -> None:
-        """Note the metric and all it depends on; ids do not depend on the data, so that once a file is enough."""
-        graph = MetricsCalculator(engine).build_metric_dependency_graph([condition])
-        for edge in graph.edges:
-            for metric in (edge.left, edge.right):
-                if metric is not None and metric.id not in self._metrics:
-                    self._metrics[metric.id] = metric
-                    self._providers[metric.id] = get_metric_provider(metric.metric_name, engine)
 
     def judge(self, table: pa.Table, failed_cells: FailedCells = _NO_FAILED_CELLS) -> Verdict:
         """Judge every row by every rule.
@@ -75,80 +58,70 @@ class RulePlan:
 
     def open(self, table: pa.Table, failed_cells: FailedCells = _NO_FAILED_CELLS) -> ChunkJudge:
         """A chunk ready to be judged rule by rule; arguments and errors as `judge`."""
-        if missing := set(self._used) - set(table.column_names):
+        if missing := set(self.suite.used_columns) - set(table.column_names):
             raise RuleError(
                 f"The suite {self.suite.name!r} needs the column {sorted(missing)[0]!r}, which is not there."
             )
-        return ChunkJudge(self, table, failed_cells)
-
-    def subject(self, rule: Rule, metric: MetricConfiguration) -> Subject:
-        """What a table-level metric of the rule is about."""
-        column = metric.metric_domain_kwargs.get("column")
-        kwargs = {**rule.expectation.configuration.kwargs, **metric.metric_value_kwargs}
-        return Subject(column, self.suite.columns.get(column), tuple(self.suite.columns), kwargs)
+        return ChunkJudge(self.suite, table, failed_cells)
 
 
-_BASIC = {"result_format": "BASIC"}
-
-
-def condition_of(rule: RowRule) -> MetricConfiguration:
-    """The metric that holds a row rule's mask, exactly as Great Expectations would ask for it."""
-    expectation = with_batch(rule.expectation)
-    needed = dependencies(expectation, {"result_format": "BOOLEAN_ONLY"})
-    count = needed[f"{expectation.map_metric}.unexpected_count"]
-    return MetricConfiguration(
-        f"{expectation.map_metric}.condition", count.metric_domain_kwargs, count.metric_value_kwargs
+def needs_great_expectations(suite: Suite) -> bool:
+    """Whether a rule of the suite will be judged by Great Expectations' own code."""
+    return any(rule.conditional or not _has_kernel(rule, suite) for rule in suite.row_rules) or any(
+        rule.conditional or not can_judge(rule) for rule in suite.table_rules
     )
 
 
-class ChunkJudge:
-    """The state of one `judge`: the engine, the metrics computed so far, which rows are whole."""
+def _has_kernel(rule: RowRule, suite: Suite) -> bool:
+    columns = [pa.array([], arrow_type(suite.columns[name])) for name in rule.columns]
+    return by_kernel(rule.metric, columns, dict(rule.arguments)) is not None
 
-    def __init__(self, plan: RulePlan, table: pa.Table, failed_cells: FailedCells) -> None:
-        self.plan = plan
+
+class ChunkJudge:
+    """The state of one `judge`: the columns as rules see them, which rows are whole, Great Expectations if need be."""
+
+    def __init__(self, suite: Suite, table: pa.Table, failed_cells: FailedCells) -> None:
+        self.suite = suite
         self.table = table
         self.failed_cells = {name: rows for name, rows in failed_cells.items() if len(rows)}
-        self.frame = frame_of(table, plan._used)
-        self.engine = HybridEngine(self.frame)
-        self.known: dict[Any, Any] = {}
         self.castable: Mask | None = None
         if self.failed_cells:
             self.castable = np.ones(table.num_rows, dtype=np.bool_)
             for rows in self.failed_cells.values():
                 self.castable[rows] = False
+        self._columns: dict[str, pa.Array] = {}
+        self._stock: StockChunk | None = None
 
     def verdict(self) -> Verdict:
         """All rules together."""
         violations = []
         shares: dict[str, Any] = {}
-        for rule in self.plan.suite.row_rules:
+        for rule in self.suite.row_rules:
             rows, shares[str(rule.index)] = self.judge(rule)
             if len(rows):
                 violations.append(self.violation(rule, rows))
-        for unique in self.plan.suite.unique_rules:
+        for unique in self.suite.unique_rules:
             shares[str(unique.index)] = self.unique_share(unique)
-        tables = {str(rule.index): self.table_share(rule) for rule in self.plan.suite.table_rules}
+        tables = {str(rule.index): self.table_share(rule) for rule in self.suite.table_rules}
         return Verdict(tuple(violations), {"rows": shares, "tables": tables})
 
     def judge(self, rule: RowRule) -> tuple[Rows, dict[str, Any]]:
         """The rows that break the rule, and the rule's share of the metrics."""
-        config = self.plan._conditions[rule.index]
         try:
-            domain = self._rows_of({k: v for k, v in config.metric_domain_kwargs.items() if k in _CONDITION})
-            judged = self._judged(rule, config)
-            bad = self._mask(config) if self._count(judged) else _NO_ROWS
+            domain = self._domain(rule)
+            looked_at = domain if rule.metric in ABOUT_NULLS else _both(domain, self._present(rule))
+            bad = self._bad_rows(rule, looked_at) if self._count(looked_at) else _NO_ROWS
+            counted = bad if self.castable is None else bad[self.castable[bad]]
+            total, judged = self._count(_both(domain, self.castable)), self._count(_both(looked_at, self.castable))
+            share = {
+                "total": total,
+                "missing": self._missing(rule, domain) if rule.metric in ABOUT_NULLS else total - judged,
+                "judged": judged,
+                "unexpected": len(counted),
+                "sample": self._sample(rule, counted[:SAMPLE]),
+            }
         except Exception as error:
-            raise _unjudged(rule, error) from error
-        counted = self._whole(bad)
-        total, looked_at = self._count_whole(domain), self._count_whole(judged)
-        is_map = "column" in config.metric_domain_kwargs
-        share = {
-            "total": total,
-            "missing": self._missing(rule, domain) if is_map else total - looked_at,
-            "judged": looked_at,
-            "unexpected": len(counted),
-            "sample": self._sample(rule, counted[:SAMPLE]),
-        }
+            raise unjudged(rule, error) from error
         return self._reportable(rule, bad), share
 
     def violation(self, rule: RowRule, rows: Rows) -> Violation:
@@ -161,96 +134,72 @@ class ChunkJudge:
 
     def unique_share(self, rule: UniqueRule) -> dict[str, Any]:
         """The counts of a rule that is judged elsewhere."""
-        part = takes_part(rule, self.table)
-        total = self.table.num_rows if self.castable is None else int(self.castable.sum())
-        judged = int((part if self.castable is None else part & self.castable).sum())
+        total = self._count(self.castable)
+        judged = self._count(_both(takes_part(rule, self.table), self.castable))
         return {"total": total, "missing": total - judged, "judged": judged, "unexpected": 0, "sample": []}
 
     def table_share(self, rule: TableRule) -> dict[str, Any]:
         """The rule's share of each metric it needs, by metric name."""
         try:
+            rows = _both(self._domain(rule), self.castable)
             return {
-                name: PARTIALS[name].collect(self._whole_domain(metric), self.plan.subject(rule, metric))
-                for name, metric in self.plan._tables[rule.index].items()
+                metric.name: PARTIALS[metric.name].collect(self._values(metric, rows), subject_of(metric, self.suite))
+                for metric in rule.metrics
             }
         except Exception as error:
-            raise _unjudged(rule, error) from error
+            raise unjudged(rule, error) from error
 
-    def _mask(self, config: MetricConfiguration) -> Rows:
-        mask = self._resolve(config.id)[0]
-        if not isinstance(mask, pd.Series) or not pd.api.types.is_bool_dtype(mask.dtype) or mask.dtype == object:
-            raise TypeError(f"its mask is {getattr(mask, 'dtype', type(mask))}, not boolean")
-        # A comparison with NULL is neither true nor false; Great Expectations' float frames call it unexpected.
-        bad = mask.to_numpy(dtype=np.bool_, na_value=True) if mask.hasnans else mask.to_numpy(dtype=np.bool_)
-        if len(mask) == self.table.num_rows:
-            return np.flatnonzero(bad)
-        rows: Rows = mask.index.to_numpy(dtype=np.int64)[bad]
-        return rows
+    def _column(self, name: str) -> pa.Array:
+        if name not in self._columns:
+            self._columns[name] = rule_column(self.table.column(name), self.suite.columns[name])
+        return self._columns[name]
 
-    def _resolve(self, key: Any) -> Any:
-        """A metric's value, its dependencies first. Great Expectations' own loop retries and swallows exceptions."""
-        if key not in self.known:
-            metric = self.plan._metrics[key]
-            provider, function = self.plan._providers[key]
-            self.known[key] = function(
-                cls=provider,
-                execution_engine=self.engine,
-                metric_domain_kwargs=metric.metric_domain_kwargs,
-                metric_value_kwargs={**metric.metric_value_kwargs, **self.plan._arguments.get(key, {})},
-                metrics={name: self._resolve(needed.id) for name, needed in metric.metric_dependencies.items()},
-                runtime_configuration={},
-            )
-        return self.known[key]
+    def _values(self, metric: TableMetric, rows: Mask | None) -> pa.Array:
+        if metric.column is None:
+            return pa.nulls(self._count(rows))
+        values = self._column(metric.column)
+        return values if rows is None else values.filter(pa.array(rows))
 
-    def _rows_of(self, domain_kwargs: Mapping[str, Any]) -> Rows | None:
-        """The rows of a domain; None means all of them."""
-        if not domain_kwargs.get("row_condition"):
+    def _great_expectations(self) -> StockChunk:
+        if self._stock is None:
+            from sluice.rules.stock import StockChunk
+
+            self._stock = StockChunk(self.suite, self.table)
+        return self._stock
+
+    def _domain(self, rule: RowRule | TableRule) -> Mask | None:
+        """The rows the rule is about, by its row condition."""
+        return self._great_expectations().rows_where(rule) if rule.conditional else None
+
+    def _present(self, rule: RowRule) -> Mask | None:
+        """The rows whose NULLs do not take them out."""
+        columns = [self.table.column(name) for name in rule.columns]
+        if not any(column.null_count for column in columns) or rule.ignore_row_if in _IGNORE_NONE:
             return None
-        key = ("rows", str(domain_kwargs["row_condition"]))
-        if key not in self.known:
-            records = self.engine.get_domain_records({**domain_kwargs, "batch_id": BATCH})
-            self.known[key] = records.index.to_numpy(dtype=np.int64)
-        rows: Rows = self.known[key]
-        return rows
+        combine = np.logical_or if rule.ignore_row_if in _IGNORE_ALL_MISSING else np.logical_and
+        mask: Mask = combine.reduce([np.asarray(column.is_valid()) for column in columns])
+        return mask
 
-    def _judged(self, rule: RowRule, config: MetricConfiguration) -> Rows | None:
-        """The rows the rule looks at: without those that `ignore_row_if`, or NULL, takes out; None means all."""
-        domain_kwargs = config.metric_domain_kwargs
-        if "column" in domain_kwargs:
-            if not getattr(self.plan._providers[config.id][0], "filter_column_isnull", True):
-                return self._rows_of(domain_kwargs)
-            values = self.table.column(rule.columns[0])
-            rows = self._rows_of(domain_kwargs)
-            if not values.null_count:
-                return rows
-            present = np.flatnonzero(values.is_valid())
-            return present if rows is None else np.intersect1d(rows, present, assume_unique=True)
-        rows = self.engine.get_domain_records(domain_kwargs).index.to_numpy(dtype=np.int64)
-        return None if len(rows) == self.table.num_rows else rows
+    def _bad_rows(self, rule: RowRule, looked_at: Mask | None) -> Rows:
+        """The rows that break the rule among those it looks at, ascending."""
+        columns = [self._column(name) for name in rule.columns]
+        if rule.conditional and looked_at is not None:  # nothing is asked of the others: they may not even be fit for it
+            rows = np.flatnonzero(looked_at)
+            met = by_kernel(rule.metric, [column.take(pa.array(rows)) for column in columns], dict(rule.arguments))
+            if met is not None:
+                return rows[_not_met(met)]
+        elif (met := by_kernel(rule.metric, columns, dict(rule.arguments))) is not None:
+            bad = _not_met(met)
+            return np.flatnonzero(bad if looked_at is None else bad & looked_at)
+        return self._great_expectations().bad_rows(rule)
 
-    def _missing(self, rule: RowRule, domain: Rows | None) -> int:
+    def _missing(self, rule: RowRule, domain: Mask | None) -> int:
+        """How many of the rows are NULL, for a rule that looks at those as well."""
         values = self.table.column(rule.columns[0])
-        if not values.null_count:
-            return 0
-        if domain is None and self.castable is None:
-            return int(values.null_count)
-        missing = np.asarray(values.is_null())
-        return int(missing[self._whole(np.arange(len(missing)) if domain is None else domain)].sum())
+        return self._count(_both(_both(domain, self.castable), np.asarray(values.is_null())))
 
-    def _whole_domain(self, metric: MetricConfiguration) -> pd.DataFrame:
-        frame = self.engine.get_domain_records({**metric.metric_domain_kwargs, "batch_id": BATCH})
-        return frame if self.castable is None else frame[self.castable[frame.index.to_numpy()]]
-
-    def _count(self, rows: Rows | None) -> int:
-        return self.table.num_rows if rows is None else len(rows)
-
-    def _count_whole(self, rows: Rows | None) -> int:
-        if self.castable is None:
-            return self._count(rows)
-        return int((self.castable if rows is None else self.castable[rows]).sum())
-
-    def _whole(self, rows: Rows) -> Rows:
-        return rows if self.castable is None else rows[self.castable[rows]]
+    def _count(self, rows: Mask | None) -> int:
+        return self.table.num_rows if rows is None else int(rows.sum())
 
     def _reportable(self, rule: RowRule, rows: Rows) -> Rows:
         """Without the rows whose value is not known: nobody can say that they break the rule."""
@@ -267,16 +216,32 @@ class ChunkJudge:
             return []
         taken = self._take(rule.columns, rows)
         records = zip(*(_json_values(column) for column in taken.columns), strict=True)
-        domain = self.plan._conditions[rule.index].metric_domain_kwargs
-        if "column" in domain:
+        kwargs = rule.configuration["kwargs"]
+        if "column" in kwargs:
             return [value for (value,) in records]
-        if "column_A" in domain:
+        if "column_A" in kwargs:
             return [list(record) for record in records]
         return [dict(zip(rule.columns, record, strict=True)) for record in records]
 
 
-_CONDITION = ("row_condition", "condition_parser")
+#: Great Expectations' `ignore_row_if`, of pairs and of more columns. A rule about one column ignores its NULLs.
+_IGNORE_NONE = ("neither", "never")
+_IGNORE_ALL_MISSING = ("both_values_are_missing", "all_values_are_missing")
 _NO_ROWS: Rows = np.empty(0, dtype=np.int64)
+
+
+def _both(one: Mask | None, other: Mask | None) -> Mask | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _not_met(met: pa.BooleanArray) -> Mask:
+    """Where the rule is not met. What depends on a NULL is not: whether that counts, `ignore_row_if` says."""
+    if met.null_count:
+        met = met.fill_null(False)
+    mask: Mask = ~np.asarray(met)
+    return mask
 
 
 def _json_values(column: pa.ChunkedArray) -> list[Any]:
@@ -290,7 +255,8 @@ def _shown(value: str | None) -> str:
     return "NULL" if value is None else value
 
 
-def _unjudged(rule: Rule, error: Exception) -> RuleError:
+def unjudged(rule: Rule, error: Exception) -> RuleError:
+    """The error that stops an import because a rule cannot be evaluated."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return RuleError(
         f"expectations[{rule.index}] ({rule.code.removeprefix('rule.')}, {rule.column}) cannot be evaluated: {reason}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,13 +13,14 @@ from sluice.rules.gx import (
     MAP_EXPECTATIONS,
     ColumnMapExpectation,
     ExpectationConfiguration,
+    bound_expectation,
     dependencies,
-    with_batch,
 )
 from sluice.rules.messages import message_for
 from sluice.rules.metrics import PARTIALS
 from sluice.rules.regex import BadPattern, compile_pattern
-from sluice.rules.values import RowRule, Rule, TableRule, UniqueRule
+from sluice.rules.stock import condition_of
+from sluice.rules.values import RowRule, Rule, TableMetric, TableRule, UniqueRule
 
 EXPECTATION_KEYS = frozenset(
     {"type", "kwargs", "meta", "id", "notes", "description", "severity", "rendered_content", "success_on_last_run"}
@@ -83,6 +85,7 @@ def read_rule(index: int, implementation: Any, entry: Mapping[str, Any], columns
     names = _columns(implementation, kwargs)
     arguments = _arguments(kind, kwargs, names, columns)
     expectation = _expectation({**entry, "kwargs": _with_dates(kwargs, arguments)})
+    configuration = json.loads(json.dumps(expectation.configuration.to_json_dict(), default=str))
     common: dict[str, Any] = {
         "index": index,
         "code": f"rule.{kind}",
@@ -90,16 +93,16 @@ def read_rule(index: int, implementation: Any, entry: Mapping[str, Any], columns
         "severity": Severity(entry.get("severity") or Severity.CRITICAL),
         "mostly": float(getattr(expectation, "mostly", 1)),
         "message": message_for(kind, {**_defaults(expectation), **arguments}),
-        "expectation": expectation,
+        "configuration": configuration,
     }
+    bound = bound_expectation(configuration)
     if kind in _UNIQUE:
         if kwargs.get("row_condition"):
             raise Problem("a row_condition on a uniqueness rule is not supported")
         return UniqueRule(**common, ignore_row_if=getattr(expectation, "ignore_row_if", "any_value_is_missing"))
     if isinstance(expectation, MAP_EXPECTATIONS):
-        return _row_rule(common, arguments, kwargs, columns)
-    _check_table_rule(expectation, names, columns)
-    return TableRule(**common)
+        return _row_rule(common, bound, arguments, columns)
+    return _table_rule(common, bound, columns)
 
 
 def _severity_problems(entry: Mapping[str, Any]) -> Iterator[str]:
@@ -216,34 +219,40 @@ def _defaults(expectation: Any) -> dict[str, Any]:
 
 
 def _row_rule(
-    common: dict[str, Any], arguments: dict[str, Any], kwargs: Mapping[str, Any], columns: Mapping[str, ColumnType]
+    common: dict[str, Any], expectation: Any, arguments: dict[str, Any], columns: Mapping[str, ColumnType]
 ) -> RowRule:
-    expectation = common["expectation"]
+    metric, conditional = expectation.map_metric, bool(arguments.get("row_condition"))
     timestamps = [name for name in common["columns"] if columns[name].name is TypeName.TIMESTAMP]
-    if timestamps and expectation.map_metric.startswith(_TEXT_METRICS):
+    if timestamps and metric.startswith(_TEXT_METRICS):
         raise Problem(f"{timestamps[0]} is a timestamp, which has no one form as text; use bounds, or make it text")
-    bound = with_batch(expectation)
-    needed = dependencies(bound, {"result_format": "BOOLEAN_ONLY"})
-    count = needed[f"{expectation.map_metric}.unexpected_count"]
-    if kwargs.get("row_condition") and not count.metric_domain_kwargs.get("row_condition"):
+    condition = condition_of(expectation)
+    if conditional and not condition.metric_domain_kwargs.get("row_condition"):
         raise Problem("Great Expectations ignores row_condition for this type of expectation")
-    overriding = ("min_value", "max_value", "value_set") if isinstance(expectation, ColumnMapExpectation) else ()
-    taken = arguments.keys() & count.metric_value_kwargs.keys()
+    own = ("min_value", "max_value", "value_set") if isinstance(expectation, ColumnMapExpectation) else ()
+    values = dict(condition.metric_value_kwargs)
     return RowRule(
         **common,
-        arguments={name: arguments[name] for name in overriding if name in taken},
-        conditional=bool(kwargs.get("row_condition")),
+        metric=metric,
+        arguments=values | {name: arguments[name] for name in own if name in values and name in arguments},
+        ignore_row_if=condition.metric_domain_kwargs.get("ignore_row_if"),
+        conditional=conditional,
     )
 
 
-def _check_table_rule(expectation: Any, names: tuple[str, ...], columns: Mapping[str, ColumnType]) -> None:
-    needed = dependencies(with_batch(expectation), {"result_format": "BASIC"})
-    for metric in needed:
-        if metric not in PARTIALS:
+def _table_rule(common: dict[str, Any], expectation: Any, columns: Mapping[str, ColumnType]) -> TableRule:
+    metrics = []
+    for name, needed in dependencies(expectation, {"result_format": "BASIC"}).items():
+        if name not in PARTIALS:
             raise Problem(
-                f"is not supported: {metric} {_NO_WHOLE}. "
+                f"is not supported: {name} {_NO_WHOLE}. "
                 f"Supported metrics of the whole file: {', '.join(sorted(PARTIALS))}"
             )
-        for name in names:
-            if columns[name].name not in PARTIALS[metric].types:
-                raise Problem(f"{metric} has no meaning for a column of type {columns[name].name}")
+        for column in common["columns"]:
+            if columns[column].name not in PARTIALS[name].types:
+                raise Problem(f"{name} has no meaning for a column of type {columns[column].name}")
+        arguments = {**expectation.configuration.kwargs, **needed.metric_value_kwargs}
+        metrics.append(
+            TableMetric(name, needed.metric_domain_kwargs.get("column"), tuple(arguments.get("value_set") or ()))
+        )
+    kwargs = expectation.configuration.kwargs
+    return TableRule(**common, metrics=tuple(metrics), conditional=bool(kwargs.get("row_condition")), settled=None)

@@ -21,6 +21,7 @@ from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -208,31 +209,21 @@ class _Writer:
 
 @lru_cache(maxsize=8)
 def _category(category: Any) -> tuple[tuple[int, int], ...]:
-    """The characters of a class escape, by the `str` methods `re` itself uses for text patterns."""
-    if category is c.CATEGORY_SPACE:
-        return tuple(_ranges(str.isspace))
-    if category is c.CATEGORY_NOT_SPACE:
-        return tuple(_complement(_category(c.CATEGORY_SPACE)))
-    if category is c.CATEGORY_DIGIT:
-        return tuple(_ranges(str.isdecimal))
-    if category is c.CATEGORY_NOT_DIGIT:
-        return tuple(_complement(_category(c.CATEGORY_DIGIT)))
-    if category is c.CATEGORY_WORD:
-        return tuple(_ranges(lambda char: char.isalnum() or char == "_"))
-    if category is c.CATEGORY_NOT_WORD:
-        return tuple(_complement(_category(c.CATEGORY_WORD)))
+    """The characters of a class escape, as `re` itself finds them among all there are."""
+    if category in _ESCAPES:
+        every = np.arange(_LAST + 1, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        return tuple((run.start(), run.end() - 1) for run in re.finditer(f"{_ESCAPES[category]}+", every))
+    if category in _OPPOSITES:
+        return tuple(_complement(_category(_OPPOSITES[category])))
     raise _Untranslatable
 
 
-def _ranges(holds: Any) -> Ranges:
-    ranges: Ranges = []
-    for code in range(_LAST + 1):
-        if holds(chr(code)):
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1] = (ranges[-1][0], code)
-            else:
-                ranges.append((code, code))
-    return ranges
+_ESCAPES = {c.CATEGORY_SPACE: r"\s", c.CATEGORY_DIGIT: r"\d", c.CATEGORY_WORD: r"\w"}
+_OPPOSITES = {
+    c.CATEGORY_NOT_SPACE: c.CATEGORY_SPACE,
+    c.CATEGORY_NOT_DIGIT: c.CATEGORY_DIGIT,
+    c.CATEGORY_NOT_WORD: c.CATEGORY_WORD,
+}
 
 
 def _complement(ranges: Iterable[tuple[int, int]]) -> Ranges:

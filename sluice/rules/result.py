@@ -1,30 +1,21 @@
-"""The whole file's verdict: Great Expectations decides from the merged metrics, as if it had seen all the rows."""
+"""The whole file's verdict from the merged metrics, as if Great Expectations had seen all the rows."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sluice.errors import RuleError
-from sluice.model import ColumnType
-from sluice.rules.gx import (
-    ColumnMapExpectation,
-    ExpectationSuiteValidationResult,
-    calc_validation_statistics,
-    dependencies,
-    great_expectations,
-    with_batch,
-)
+from sluice.rules.judgement import row_judgement, table_judgement
 from sluice.rules.messages import range_text, shorten, shown
-from sluice.rules.metrics import PARTIALS, SAMPLE, Subject
-from sluice.rules.values import FailedRule, Rule, Suite, SuiteResult, TableRule
+from sluice.rules.metrics import PARTIALS, subject_of
+from sluice.rules.values import FailedRule, Judgement, RowRule, Rule, Suite, SuiteResult, TableRule, UniqueRule
 
-_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE}
+Judged = list[tuple[Rule, Judgement]]
 
 
 def suite_result(suite: Suite, metrics: Mapping[str, Any], unique_counts: Mapping[int, int]) -> SuiteResult:
-    """Judge the file.
+    """Judge the file. Great Expectations is imported only for a rule about the table that needs its code.
 
     Args:
         suite: the suite.
@@ -37,73 +28,51 @@ def suite_result(suite: Suite, metrics: Mapping[str, Any], unique_counts: Mappin
     """
     unexpected = {rule.index: unique_counts.get(i, 0) for i, rule in enumerate(suite.unique_rules)}
     rules = sorted((*suite.row_rules, *suite.unique_rules, *suite.table_rules), key=lambda rule: rule.index)
-    judged = [(rule, _judge(suite, rule, metrics, unexpected.get(rule.index))) for rule in rules]
+    judged: Judged = [(rule, _judge(suite, rule, metrics, unexpected.get(rule.index))) for rule in rules]
     return SuiteResult(
-        success=all(verdict.success for _, verdict in judged),
-        json=_document(suite, [verdict for _, verdict in judged]),
+        success=all(judgement.success for _, judgement in judged),
+        json=_document(suite, judged),
         failed=tuple(
-            _failure(rule, verdict)
-            for rule, verdict in judged
-            if not verdict.success and (isinstance(rule, TableRule) or rule.mostly < 1)
+            _failure(rule, judgement)
+            for rule, judgement in judged
+            if not judgement.success and (isinstance(rule, TableRule) or rule.mostly < 1)
         ),
     )
 
 
-def _judge(suite: Suite, rule: Rule, metrics: Mapping[str, Any], unexpected: int | None) -> Any:
-    expectation = with_batch(rule.expectation)
+def _judge(suite: Suite, rule: Rule, metrics: Mapping[str, Any], unexpected: int | None) -> Judgement:
     try:
         if isinstance(rule, TableRule):
-            values = _table_values(suite, rule, expectation, metrics.get("tables", {}).get(str(rule.index)))
-        else:
-            share = dict(metrics["rows"][str(rule.index)]) if metrics else dict(_NOTHING)
-            if unexpected is not None:
-                share["unexpected"] = unexpected
-            values = _row_values(expectation, share)
-        verdict = expectation.metrics_validate(metrics=values, runtime_configuration={"result_format": dict(_FORMAT)})
+            return _judge_table(suite, rule, metrics.get("tables", {}).get(str(rule.index)))
+        assert isinstance(rule, RowRule | UniqueRule)
+        share = dict(metrics["rows"][str(rule.index)]) if metrics else dict(_NOTHING)
+        if unexpected is not None:
+            share["unexpected"] = unexpected
+        return row_judgement(rule, share)
     except Exception as error:
         name = rule.code.removeprefix("rule.")
         raise RuleError(f"expectations[{rule.index}] ({name}, {rule.column}) cannot be judged: {error}") from error
-    verdict.expectation_config.kwargs.pop("batch_id", None)
-    return verdict
 
 
 _NOTHING = {"total": 0, "missing": 0, "judged": 0, "unexpected": 0, "sample": []}
 
 
-def _row_values(expectation: Any, share: Mapping[str, Any]) -> dict[Any, Any]:
-    metric = expectation.map_metric
-    sample = share["sample"]
-    if not isinstance(expectation, ColumnMapExpectation):
-        sample = [tuple(value) if isinstance(value, list) else value for value in sample]
-    known = {
-        "table.row_count": share["total"],
-        f"{metric}.unexpected_count": share["unexpected"],
-        f"{metric}.filtered_row_count": share["judged"],
-        f"{metric}.unexpected_values": sample,
-        f"{metric}.unexpected_index_list": None,
-        f"{metric}.unexpected_index_query": None,
-    }
-    # A rule that is itself about NULLs counts the others' missing ones as its unexpected ones.
-    known.setdefault("column_values.nonnull.unexpected_count", share["missing"])
-    needed = dependencies(expectation, _FORMAT)
-    return {config.id: known[name] for name, config in needed.items()}
-
-
-def _table_values(suite: Suite, rule: TableRule, expectation: Any, shares: Mapping[str, Any] | None) -> dict[Any, Any]:
+def _judge_table(suite: Suite, rule: TableRule, shares: Mapping[str, Any] | None) -> Judgement:
     values = {}
-    for name, config in dependencies(expectation, _FORMAT).items():
-        column: str | None = config.metric_domain_kwargs.get("column")
-        kind: ColumnType | None = suite.columns.get(column) if column else None
-        arguments = {**rule.expectation.configuration.kwargs, **config.metric_value_kwargs}
-        subject = Subject(column, kind, tuple(suite.columns), arguments)
-        partial = PARTIALS[name]
-        share = partial.empty() if shares is None else shares[name]
-        values[config.id] = partial.finish(share, subject)
-    return values
+    for metric in rule.metrics:
+        partial = PARTIALS[metric.name]
+        share = partial.empty() if shares is None else shares[metric.name]
+        values[metric.name] = partial.finish(share, subject_of(metric, suite))
+    judgement = table_judgement(rule, values)
+    if judgement is not None:
+        return judgement
+    from sluice.rules.stock import stock_of
+
+    return stock_of(suite).judge_table(rule, values)
 
 
-def _failure(rule: Rule, verdict: Any) -> FailedRule:
-    result = verdict.result or {}
+def _failure(rule: Rule, judgement: Judgement) -> FailedRule:
+    result = judgement.result
     if isinstance(rule, TableRule):
         return FailedRule(rule.code, rule.column, rule.severity, shorten(_table_message(rule, result)), "table")
     met = 100 - (result.get("unexpected_percent") or 0)
@@ -112,7 +81,7 @@ def _failure(rule: Rule, verdict: Any) -> FailedRule:
 
 
 def _table_message(rule: TableRule, result: Mapping[str, Any]) -> str:
-    kwargs = rule.expectation.configuration.kwargs
+    kwargs = rule.configuration["kwargs"]
     subject, _, what = rule.code.removeprefix("rule.expect_").replace("_", " ").partition(" to ")
     observed = result.get("observed_value")
     if observed is None:
@@ -125,19 +94,33 @@ def _table_message(rule: TableRule, result: Mapping[str, Any]) -> str:
     return f"{subject} is expected to {what}; found {observed}"
 
 
-def _document(suite: Suite, verdicts: list[Any]) -> dict[str, Any]:
-    counts = calc_validation_statistics(verdicts)
-    result = ExpectationSuiteValidationResult(
-        success=counts.success,
-        results=verdicts,
-        suite_name=suite.name,
-        statistics={
-            "evaluated_expectations": counts.evaluated_expectations,
-            "successful_expectations": counts.successful_expectations,
-            "unsuccessful_expectations": counts.unsuccessful_expectations,
-            "success_percent": counts.success_percent,
+def _document(suite: Suite, judged: Judged) -> dict[str, Any]:
+    """Great Expectations' `ExpectationSuiteValidationResult` as its `to_json_dict()` writes it."""
+    evaluated, successful = len(judged), sum(judgement.success for _, judgement in judged)
+    return {
+        "success": successful == evaluated,
+        "results": [
+            {
+                "success": judgement.success,
+                "expectation_config": dict(rule.configuration),
+                "result": dict(judgement.result),
+                "meta": {},
+                "exception_info": {
+                    "raised_exception": False,
+                    "exception_traceback": None,
+                    "exception_message": None,
+                },
+            }
+            for rule, judgement in judged
+        ],
+        "suite_name": suite.name,
+        "suite_parameters": {},
+        "statistics": {
+            "evaluated_expectations": evaluated,
+            "successful_expectations": successful,
+            "unsuccessful_expectations": evaluated - successful,
+            "success_percent": successful / evaluated * 100 if evaluated else None,
         },
-        meta={"great_expectations_version": great_expectations.__version__},
-    )
-    document: dict[str, Any] = json.loads(json.dumps(result.to_json_dict(), default=str))
-    return document
+        "meta": {"great_expectations_version": suite.version},
+        "id": None,
+    }

@@ -14,12 +14,14 @@ from typing import Any
 
 from sluice.errors import RuleError, SuiteError
 from sluice.model import ColumnType
+from sluice.rules.digest import suite_digest
 from sluice.rules.dryrun import sample_tables
-from sluice.rules.gx import get_expectation_impl
-from sluice.rules.metrics import merge_metrics
-from sluice.rules.plan import RulePlan
+from sluice.rules.gx import get_expectation_impl, great_expectations
+from sluice.rules.metrics import PARTIALS, FromColumns, merge_metrics, subject_of
+from sluice.rules.plan import RulePlan, unjudged
 from sluice.rules.reader import EXPECTATION_KEYS, Problem, read_rule
 from sluice.rules.result import suite_result
+from sluice.rules.stock import Stock, stock_of
 from sluice.rules.values import RowRule, Rule, Suite, TableRule, UniqueRule
 
 _TOP_KEYS = frozenset({"name", "expectations", "meta", "notes", "id", "suite_parameters"})
@@ -58,11 +60,11 @@ def load_suite(
         problems.extend(found)
         if rule is not None:
             rules.append(rule)
-    suite = _suite(str(name), columns, rules, key, entries)
+    suite = _suite(str(name), suite_digest(document, columns, key), columns, rules, key, entries)
     problems.extend(_dry_run(suite))
     if problems:
         raise _refusal(problems, file)
-    return suite
+    return replace(suite, table_rules=tuple(_settled(rule, suite) for rule in suite.table_rules))
 
 
 def _read(
@@ -93,10 +95,17 @@ def _read(
 
 
 def _suite(
-    name: str, columns: Mapping[str, ColumnType], rules: list[Rule], key: tuple[str, ...], entries: list[Any]
+    name: str,
+    digest: str,
+    columns: Mapping[str, ColumnType],
+    rules: list[Rule],
+    key: tuple[str, ...],
+    entries: list[Any],
 ) -> Suite:
     conditions = "".join(json.dumps(_condition(entries[rule.index])) for rule in rules)
     return Suite(
+        digest=digest,
+        version=great_expectations.__version__,
         name=name,
         columns=dict(columns),
         row_rules=tuple(rule for rule in rules if isinstance(rule, RowRule)),
@@ -128,13 +137,34 @@ def _dry_run(suite: Suite) -> list[str]:
 
 
 def _try(suite: Suite) -> str | None:
+    """Why the suite cannot be judged, if it cannot. Every mask is laid out as Great Expectations would compute it,
+    also where a kernel is going to."""
     try:
+        stock = Stock(suite)
+        for rule in suite.row_rules:
+            _lay_out(stock, rule)
         plan = RulePlan(suite)
         metrics = [plan.judge(table).metrics for table in sample_tables(suite.columns)]
         suite_result(suite, merge_metrics(metrics), {})
     except RuleError as error:
         return error.message
     return None
+
+
+def _lay_out(stock: Stock, rule: RowRule) -> None:
+    try:
+        stock.condition(rule)
+    except Exception as error:
+        raise unjudged(rule, error) from error
+
+
+def _settled(rule: TableRule, suite: Suite) -> TableRule:
+    """The rule with Great Expectations' judgement if it is about the table's columns, which no row changes."""
+    partials = [(metric, PARTIALS[metric.name]) for metric in rule.metrics]
+    if rule.conditional or not all(isinstance(partial, FromColumns) for _, partial in partials):
+        return rule
+    values = {m.name: partial.finish(partial.empty(), subject_of(m, suite)) for m, partial in partials}
+    return replace(rule, settled=stock_of(suite).judge_table(rule, values))
 
 
 def _label(kwargs: Mapping[str, Any]) -> str:

@@ -11,6 +11,17 @@ from sluice.model import ColumnType, Severity, Violation
 #: JSON values: a chunk's share of the suite's result, or the sum of several.
 Metrics = dict[str, Any]
 
+#: Sample values a rule keeps; Great Expectations' own `partial_unexpected_count`.
+SAMPLE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one rule says of the whole file: Great Expectations' `success` and `result` for it."""
+
+    success: bool
+    result: Mapping[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -22,7 +33,8 @@ class Rule:
         columns: the columns it names; empty for a rule about the table.
         mostly: the share of rows that must meet it for the file to be accepted; 1 also where none was given.
         message: one short sentence for the person who reads a rejected row.
-        expectation: Great Expectations' own object, which decides about the whole file.
+        configuration: the expectation as Great Expectations writes it, JSON: its results show it, and
+            `sluice.rules.stock` makes the expectation from it again.
     """
 
     index: int
@@ -31,7 +43,7 @@ class Rule:
     severity: Severity
     mostly: float
     message: str
-    expectation: Any = field(repr=False, compare=False)
+    configuration: Mapping[str, Any] = field(repr=False)
 
     @property
     def column(self) -> str | None:
@@ -44,18 +56,42 @@ class RowRule(Rule):
     """A rule that each row meets or breaks by itself.
 
     Attributes:
+        metric: Great Expectations' name of what is looked at, such as `column_values.match_regex`.
         arguments: the arguments of its metric, values and bounds in the column's own type
             (`datetime.date`, `datetime.datetime`, `Decimal`).
+        ignore_row_if: which rows with NULLs are left out, for a rule about several columns; None for one about one.
         conditional: it has a `row_condition`, which may look at any column.
     """
 
+    metric: str
     arguments: Mapping[str, Any]
+    ignore_row_if: str | None
     conditional: bool
 
 
 @dataclass(frozen=True, slots=True)
+class TableMetric:
+    """A metric a rule about the table needs: its name in `sluice.rules.metrics`, the column it is about, and the
+    values it looks for, if any."""
+
+    name: str
+    column: str | None
+    value_set: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TableRule(Rule):
-    """A rule about the whole file, judged once from merged metrics."""
+    """A rule about the whole file, judged once from merged metrics.
+
+    Attributes:
+        metrics: what it is judged by.
+        conditional: it has a `row_condition`.
+        settled: Great Expectations' verdict where no row can change it, as that on the table's columns.
+    """
+
+    metrics: tuple[TableMetric, ...]
+    conditional: bool
+    settled: Judgement | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +106,23 @@ class UniqueRule(Rule):
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A suite that has been checked: every rule in it can be judged.
+    """A suite that has been checked: every rule in it can be judged. Plain values, which can be written down.
 
-    `unique_rules` leaves out the one that says what the dataset's key says: the key's policy sees to it.
-    `condition_columns` are those a `row_condition` may look at.
+    Attributes:
+        digest: of all it was made from (`sluice.rules.digest`).
+        version: of the Great Expectations that read it.
+        unique_rules: without the one that says what the dataset's key says: the key's policy sees to it.
+        condition_columns: those a `row_condition` may look at.
     """
 
-    name: str
-    columns: Mapping[str, ColumnType]
-    row_rules: tuple[RowRule, ...]
-    table_rules: tuple[TableRule, ...]
-    unique_rules: tuple[UniqueRule, ...]
-    condition_columns: tuple[str, ...] = ()
+    digest: str
+    version: str = field(hash=False)
+    name: str = field(hash=False)
+    columns: Mapping[str, ColumnType] = field(hash=False)
+    row_rules: tuple[RowRule, ...] = field(hash=False)
+    table_rules: tuple[TableRule, ...] = field(hash=False)
+    unique_rules: tuple[UniqueRule, ...] = field(hash=False)
+    condition_columns: tuple[str, ...] = field(default=(), hash=False)
 
     @property
     def used_columns(self) -> tuple[str, ...]:
