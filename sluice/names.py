@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from sluice.errors import UsageError
 from sluice.model import TableName
 
+#: The ledger's schema.
+SCHEMA = "sluice"
 #: NAMEDATALEN - 1: PostgreSQL cuts longer names off, with a notice only.
 MAX_NAME_BYTES = 63
 #: Column names that Sluice adds to a loaded table.

@@ -19,10 +19,10 @@ from psycopg import sql
 from sluice.exactly import Connection, refusals
 from sluice.loadplan import LoadPlan
 from sluice.model import Counts, Mode, TableName
+from sluice.names import SCHEMA
 from sluice.refusals import RowError, constraint_columns, duplicate, errors_table, explain, value_of
 from sluice.rejects import save_rejects
 from sluice.route import RejectedRow
-from sluice.schema import SCHEMA
 from sluice.settle import insert_all, settle, taken
 from sluice.statements import list_columns
 

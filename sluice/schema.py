@@ -26,8 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sluice.model import Status
-
-SCHEMA = "sluice"
+from sluice.names import SCHEMA
 
 metadata = MetaData(schema=SCHEMA)
 

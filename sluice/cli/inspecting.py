@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from sluice.cli.root import echo_error, echo_json, ledger_connection, reports_errors
 from sluice.codes import Category
 from sluice.errors import SluiceError
-from sluice.report import console, print_report, shown
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from sluice.history import Details
 
 
@@ -33,6 +33,10 @@ def imports(dataset: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         echo_json([report.to_dict() for report in reports])
         return
+    from rich.table import Table
+
+    from sluice.report import console, shown
+
     table = Table(box=None, pad_edge=False)
     for name in ("id", "status", "dataset", "table", "source", "records", "loaded", "rejected", "started (UTC)"):
         table.add_column(name, justify="right" if name in ("id", "records", "loaded", "rejected") else "left")
@@ -66,6 +70,8 @@ def show(import_id: int, as_json: bool) -> None:
     if as_json:
         echo_json(report.to_dict() | {"chunks": [_chunk(chunk) for chunk in details.chunks]})
         return
+    from sluice.report import console, print_report
+
     out = console()
     print_report(report, out)
     out.print(_rules(details))
@@ -80,6 +86,10 @@ def _chunk(chunk: Any) -> dict[str, Any]:
 
 
 def _rules(details: Details) -> Table:
+    from rich.table import Table
+
+    from sluice.report import shown
+
     table = Table(box=None, pad_edge=False, title="Errors by rule", title_justify="left")
     for name in ("errors", "rows", "code", "column", "first line", "first value"):
         table.add_column(name, justify="right" if name in ("errors", "rows", "first line") else "left")

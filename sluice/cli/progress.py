@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from sluice.cli.root import echo_stderr
 
 if TYPE_CHECKING:
     from sluice.importer import Progress as ImportProgress
@@ -20,10 +20,13 @@ LINE_INTERVAL = 10.0
 @contextmanager
 def shown_progress(title: str) -> Iterator[Callable[[ImportProgress], None]]:
     """A function to call after every chunk."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines(title, console)
+    if not sys.stderr.isatty():
+        yield _lines(title)
         return
+    # Not at the top: most imports nobody watches, and it takes a while.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -32,14 +35,14 @@ def shown_progress(title: str) -> Iterator[Callable[[ImportProgress], None]]:
         TextColumn("{task.fields[text]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, text="reading")
         yield lambda state: bar.update(
             task, total=state.bytes_total, completed=state.bytes_done, text=_text(state), refresh=True
         )
 
 
-def _lines(title: str, console: Console) -> Callable[[ImportProgress], None]:
+def _lines(title: str) -> Callable[[ImportProgress], None]:
     last = time.monotonic()
 
     def line(state: ImportProgress) -> None:
@@ -47,7 +50,7 @@ def _lines(title: str, console: Console) -> Callable[[ImportProgress], None]:
         if time.monotonic() - last >= LINE_INTERVAL:
             last = time.monotonic()
             share = state.bytes_done / state.bytes_total if state.bytes_total else 1.0
-            console.print(f"{title}: {share:.0%}, {_text(state)}", markup=False, highlight=False)
+            echo_stderr(f"{title}: {share:.0%}, {_text(state)}")
 
     return line
 

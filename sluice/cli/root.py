@@ -20,6 +20,9 @@ P = ParamSpec("P")
 @click.version_option(package_name="sluice")
 def root() -> None:
     """CSV imports into PostgreSQL: every record of every file ends in exactly one place, once."""
+    from sluice.without_pandas import keep_pandas_out
+
+    keep_pandas_out()
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -45,9 +48,13 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def echo_error(error: SluiceError) -> None:
-    """The message on stderr; what of it may come from a file cannot command the terminal."""
-    text = "".join(char if char.isprintable() or char == "\n" else "�" for char in str(error))
-    click.echo(f"sluice: {text}", err=True)
+    """The message on stderr."""
+    echo_stderr(f"sluice: {error}")
+
+
+def echo_stderr(text: str) -> None:
+    """The text on stderr; what of it may come from a file cannot command the terminal."""
+    click.echo("".join(char if char.isprintable() or char == "\n" else "�" for char in text), err=True)
 
 
 def echo_json(value: Any) -> None:

@@ -6,7 +6,8 @@ from alembic import context
 from sqlalchemy import text
 
 from sluice.migrate import LOCK
-from sluice.schema import SCHEMA, metadata
+from sluice.names import SCHEMA
+from sluice.schema import metadata
 
 connection = context.config.attributes["connection"]
 

@@ -19,6 +19,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from sluice.without_pandas import let_pandas_in
+
+let_pandas_in()
 
 
 def frame_of(table: pa.Table, columns: Iterable[str]) -> pd.DataFrame:

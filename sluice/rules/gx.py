@@ -11,6 +11,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from sluice.without_pandas import let_pandas_in
+
+let_pandas_in()
 with warnings.catch_warnings():
     # sre_parse and sre_constants, on Python 3.11 and later.
     warnings.simplefilter("ignore", DeprecationWarning)

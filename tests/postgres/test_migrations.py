@@ -21,6 +21,7 @@ from sluice.database import connect, engine
 from sluice.errors import DatabaseError
 from sluice.migrate import ensure_ledger
 from sluice.migrations import HEAD
+from sluice.names import SCHEMA
 
 MakeRole = Callable[[], str]
 AsRole = Callable[[str, str], str]
@@ -31,11 +32,11 @@ def test_the_migrated_database_is_the_metadata(database_url: str) -> None:
         context = MigrationContext.configure(
             connection,
             opts={
-                "version_table_schema": schema.SCHEMA,
+                "version_table_schema": SCHEMA,
                 "compare_type": True,
                 "compare_server_default": True,
                 "include_schemas": True,
-                "include_name": lambda name, kind, _: kind != "schema" or name == schema.SCHEMA,
+                "include_name": lambda name, kind, _: kind != "schema" or name == SCHEMA,
             },
         )
         assert compare_metadata(context, schema.metadata) == []
