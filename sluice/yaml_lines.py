@@ -21,7 +21,7 @@ def read_yaml(text: str, file: str) -> tuple[Any, dict[Path, int], list[tuple[Pa
         DatasetError: not YAML, or YAML with aliases.
     """
     try:
-        for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        for event in yaml.parse(text, Loader=yaml.BaseLoader) if "*" in text else ():
             if isinstance(event, yaml.AliasEvent):
                 raise DatasetError(
                     "Aliases (*name) are not read.", hint="Write the value out.", file=file, line=_mark(event)

@@ -59,9 +59,7 @@ def _most_common(sample: list[Any]) -> list[dict[str, Any]] | None:
         ordered = sorted(Counter(values).most_common(SAMPLE), key=lambda counted: (-counted[1], counted[0]))
     except TypeError:
         return None
-    return [
-        {"value": list(value) if isinstance(value, tuple) else value, "count": count} for value, count in ordered
-    ]
+    return [{"value": list(value) if isinstance(value, tuple) else value, "count": count} for value, count in ordered]
 
 
 def _hashable(value: Any) -> Any:

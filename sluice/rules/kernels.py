@@ -11,7 +11,7 @@ so a column without rows tells it as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import reduce
@@ -23,11 +23,9 @@ import pyarrow.compute as pc
 from sluice.rules.coerce import closed_interval
 from sluice.rules.regex import compile_pattern
 
-Found = pa.BooleanArray | None
-
 _INT64 = 2**63 - 1
-#: Up to here every whole number is a double, so that a set of both compares alike as either.
-_EXACT_DOUBLE = 2**53
+#: Up to here no two whole numbers are the same double.
+_EXACT_DOUBLE = 2**53 - 1
 
 
 def not_null(values: pa.Array) -> pa.BooleanArray:
@@ -38,19 +36,19 @@ def null(values: pa.Array) -> pa.BooleanArray:
     return pc.is_null(values)
 
 
-def match_regex(values: pa.Array, regex: str) -> Found:
+def match_regex(values: pa.Array, regex: str) -> pa.BooleanArray | None:
     return _matched([regex], values, pc.or_)
 
 
-def not_match_regex(values: pa.Array, regex: str) -> Found:
+def not_match_regex(values: pa.Array, regex: str) -> pa.BooleanArray | None:
     return _inverted(match_regex(values, regex))
 
 
-def match_regex_list(values: pa.Array, regex_list: list[str], match_on: str) -> Found:
+def match_regex_list(values: pa.Array, regex_list: list[str], match_on: str) -> pa.BooleanArray | None:
     return _matched(regex_list, values, {"any": pc.or_, "all": pc.and_}[match_on])
 
 
-def not_match_regex_list(values: pa.Array, regex_list: list[str]) -> Found:
+def not_match_regex_list(values: pa.Array, regex_list: list[str]) -> pa.BooleanArray | None:
     return _inverted(_matched(regex_list, values, pc.or_))
 
 
@@ -60,7 +58,7 @@ def value_length_between(
     max_value: float | None = None,
     strict_min: bool | None = None,
     strict_max: bool | None = None,
-) -> Found:
+) -> pa.BooleanArray | None:
     text = _text(values)
     if text is None:
         return None
@@ -68,14 +66,14 @@ def value_length_between(
     return _within(pc.utf8_length(text).cast(pa.int64()), *bounds)
 
 
-def value_length_equals(values: pa.Array, value: float) -> Found:
+def value_length_equals(values: pa.Array, value: float) -> pa.BooleanArray | None:
     return value_length_between(values, value, value)
 
 
-def in_set(values: pa.Array, value_set: Iterable[Any]) -> Found:
+def in_set(values: pa.Array, value_set: Iterable[Any]) -> pa.BooleanArray | None:
     """The set has been coerced to the column's type; a member that no value of it can equal is left out."""
     kind, members = values.type, [member for member in value_set if member is not None]
-    if pa.types.is_integer(kind) and not _compares_exactly(members):
+    if not _compares_exactly(members, kind):
         return None
     if pa.types.is_floating(kind):  # -0.0 equals 0.0, but is_in looks at the bits
         members = [float(member) + 0.0 for member in members]
@@ -85,7 +83,7 @@ def in_set(values: pa.Array, value_set: Iterable[Any]) -> Found:
     return pc.if_else(pc.is_valid(values), pc.is_in(values, value_set=pa.array(found, kind)), None)
 
 
-def not_in_set(values: pa.Array, value_set: Iterable[Any]) -> Found:
+def not_in_set(values: pa.Array, value_set: Iterable[Any]) -> pa.BooleanArray | None:
     return _inverted(in_set(values, value_set))
 
 
@@ -95,7 +93,7 @@ def between(
     max_value: Any = None,
     strict_min: bool | None = None,
     strict_max: bool | None = None,
-) -> Found:
+) -> pa.BooleanArray | None:
     """For numbers, dates and timestamps, whose bounds have been coerced to the column's type."""
     kind = values.type
     if pa.types.is_floating(kind):
@@ -108,22 +106,22 @@ def between(
     return None
 
 
-def match_strftime_format(values: pa.Array, strftime_format: str) -> Found:
+def match_strftime_format(values: pa.Array, strftime_format: str) -> pa.BooleanArray | None:
     """Each distinct value once: Arrow's own strptime accepts 2021-02-30, leading blanks and the year 0."""
     return _accepted(values, lambda value: datetime.strptime(value, strftime_format), ValueError)
 
 
-def dateutil_parseable(values: pa.Array) -> Found:
+def dateutil_parseable(values: pa.Array) -> pa.BooleanArray | None:
     from dateutil.parser import parse  # type: ignore[import-untyped]
 
     return _accepted(values, parse, Exception)  # it raises whatever it stumbles over
 
 
-def json_parseable(values: pa.Array) -> Found:
+def json_parseable(values: pa.Array) -> pa.BooleanArray | None:
     return _accepted(values, json.loads, Exception)
 
 
-def match_json_schema(values: pa.Array, json_schema: dict[str, Any]) -> Found:
+def match_json_schema(values: pa.Array, json_schema: dict[str, Any]) -> pa.BooleanArray | None:
     """Unlike the stock code, where one value that is not JSON keeps the whole rule from being evaluated."""
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 
@@ -133,19 +131,19 @@ def match_json_schema(values: pa.Array, json_schema: dict[str, Any]) -> Found:
     return _accepted(values, lambda value: validate(json.loads(value)), Exception)
 
 
-def pair_equal(left: pa.Array, right: pa.Array) -> Found:
+def pair_equal(left: pa.Array, right: pa.Array) -> pa.BooleanArray | None:
     """For two columns of one type; how unlike ones compare is left to pandas."""
     return pc.equal(left, right) if left.type == right.type else None
 
 
-def pair_greater(left: pa.Array, right: pa.Array, or_equal: bool | None = None) -> Found:
+def pair_greater(left: pa.Array, right: pa.Array, or_equal: bool | None = None) -> pa.BooleanArray | None:
     if left.type != right.type or pa.types.is_boolean(left.type):
         return None
     return pc.greater_equal(left, right) if or_equal else pc.greater(left, right)
 
 
 #: Great Expectations' metric -> the kernel that takes its place.
-KERNELS: dict[str, Callable[..., Found]] = {
+KERNELS: dict[str, Callable[..., pa.BooleanArray | None]] = {
     "column_values.nonnull": not_null,
     "column_values.null": null,
     "column_values.match_regex": match_regex,
@@ -166,7 +164,7 @@ KERNELS: dict[str, Callable[..., Found]] = {
 }
 
 
-def by_kernel(metric: str, columns: Sequence[pa.Array], arguments: dict[str, Any]) -> Found:
+def by_kernel(metric: str, columns: Sequence[pa.Array], arguments: Mapping[str, Any]) -> pa.BooleanArray | None:
     """The metric's kernel over the columns; None where there is none for it.
 
     Raises:
@@ -179,14 +177,14 @@ def by_kernel(metric: str, columns: Sequence[pa.Array], arguments: dict[str, Any
     return met
 
 
-def _matched(patterns: Sequence[str], values: pa.Array, combine: Callable[[Any, Any], Any]) -> Found:
+def _matched(patterns: Sequence[str], values: pa.Array, combine: Callable[[Any, Any], Any]) -> pa.BooleanArray | None:
     text = _text(values)
     if text is None:
         return None
     return reduce(combine, [compile_pattern(pattern).search(text) for pattern in patterns])
 
 
-def _inverted(found: Found) -> Found:
+def _inverted(found: pa.BooleanArray | None) -> pa.BooleanArray | None:
     return None if found is None else pc.invert(found)
 
 
@@ -208,7 +206,7 @@ def _per_distinct(values: pa.Array, convert: Callable[[Any], Any], into: pa.Data
     return pa.array([convert(value) for value in encoded.dictionary.to_pylist()], into).take(encoded.indices)
 
 
-def _accepted(values: pa.Array, check: Callable[[str], object], refusal: type[Exception]) -> Found:
+def _accepted(values: pa.Array, check: Callable[[str], object], refusal: type[Exception]) -> pa.BooleanArray | None:
     """Whether `check` accepts each text (raises no `refusal`), asked once for each distinct one."""
     if not pa.types.is_string(values.type):
         return None
@@ -223,11 +221,15 @@ def _accepted(values: pa.Array, check: Callable[[str], object], refusal: type[Ex
     return _per_distinct(values, accepts, pa.bool_())
 
 
-def _compares_exactly(members: Sequence[Any]) -> bool:
-    """Whether pandas, too, compares whole numbers with the set as what they are, not as doubles."""
-    if any(isinstance(member, float) for member in members):
-        return all(abs(member) < _EXACT_DOUBLE for member in members)
-    return all(-_INT64 - 1 <= member <= _INT64 for member in members)
+def _compares_exactly(members: Sequence[Any], kind: pa.DataType) -> bool:
+    """Whether pandas, too, compares numbers of that type with the set as what they are. Where column and set are
+    not both of whole numbers, it may make doubles of them, and large ones then equal their neighbours."""
+    if pa.types.is_integer(kind):
+        limit = _EXACT_DOUBLE if any(isinstance(member, float) for member in members) else _INT64
+        return all(abs(member) <= limit for member in members)
+    if pa.types.is_floating(kind):
+        return all(isinstance(member, float) or abs(member) <= _EXACT_DOUBLE for member in members)
+    return True
 
 
 def _member(value: Any, kind: pa.DataType) -> list[Any]:

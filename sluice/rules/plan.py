@@ -74,7 +74,7 @@ def needs_great_expectations(suite: Suite) -> bool:
 
 def _has_kernel(rule: RowRule, suite: Suite) -> bool:
     columns = [pa.array([], arrow_type(suite.columns[name])) for name in rule.columns]
-    return by_kernel(rule.metric, columns, dict(rule.arguments)) is not None
+    return by_kernel(rule.metric, columns, rule.arguments) is not None
 
 
 class ChunkJudge:
@@ -183,15 +183,16 @@ class ChunkJudge:
     def _bad_rows(self, rule: RowRule, looked_at: Mask | None) -> Rows:
         """The rows that break the rule among those it looks at, ascending."""
         columns = [self._column(name) for name in rule.columns]
-        if rule.conditional and looked_at is not None:  # nothing is asked of the others: they may not even be fit for it
-            rows = np.flatnonzero(looked_at)
-            met = by_kernel(rule.metric, [column.take(pa.array(rows)) for column in columns], dict(rule.arguments))
-            if met is not None:
-                return rows[_not_met(met)]
-        elif (met := by_kernel(rule.metric, columns, dict(rule.arguments))) is not None:
-            bad = _not_met(met)
-            return np.flatnonzero(bad if looked_at is None else bad & looked_at)
-        return self._great_expectations().bad_rows(rule)
+        chosen = np.flatnonzero(looked_at) if rule.conditional and looked_at is not None else None
+        if chosen is not None:  # nothing is asked of the rows that a row condition keeps out
+            columns = [column.take(pa.array(chosen)) for column in columns]
+        met = by_kernel(rule.metric, columns, rule.arguments)
+        if met is None:
+            return self._great_expectations().bad_rows(rule)
+        bad = _not_met(met)
+        if chosen is not None:
+            return chosen[bad]
+        return np.flatnonzero(bad if looked_at is None else bad & looked_at)
 
     def _missing(self, rule: RowRule, domain: Mask | None) -> int:
         """How many of the rows are NULL, for a rule that looks at those as well."""

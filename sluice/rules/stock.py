@@ -115,8 +115,8 @@ class StockChunk:
             mask = np.zeros(self._rows, dtype=np.bool_)
             mask[records.index.to_numpy(dtype=np.int64)] = True
             self._known[key] = mask
-        mask = self._known[key]
-        return mask
+        known: npt.NDArray[np.bool_] = self._known[key]
+        return known
 
     def bad_rows(self, rule: RowRule) -> Rows:
         """The rows that break the rule, ascending, by Great Expectations' own mask.

@@ -39,7 +39,7 @@ def rule(column: str = "code", severity: Severity = Severity.CRITICAL) -> Unique
         severity=severity,
         mostly=1.0,
         message=f"{column} is not unique",
-        expectation=None,
+        configuration={},
         ignore_row_if="any_value_is_missing",
     )
 

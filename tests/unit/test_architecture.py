@@ -49,6 +49,26 @@ def test_the_engine_knows_no_prefect_and_great_expectations_only_in_rules() -> N
             assert name.split(".")[0] != "great_expectations" or path.parent.name == "rules", path
 
 
+def test_one_module_imports_great_expectations_and_pandas_comes_with_it() -> None:
+    """So that an import without them is one that never gets to these (tests/postgres/test_import_start.py)."""
+    for path in modules("sluice"):
+        found = {name.split(".")[0] for name, _ in imports(path)}
+        assert "great_expectations" not in found or path.name == "gx.py", path
+        assert "pandas" not in found or path.name in ("engine.py", "frame.py", "stock.py"), path
+
+
+def test_judging_with_a_loaded_suite_is_light() -> None:
+    light = ("cache", "plan", "result", "metrics", "judgement", "kernels", "stored", "unique")
+    code = (
+        "import sys; from sluice.without_pandas import keep_pandas_out; keep_pandas_out();"
+        f"import {', '.join(f'sluice.rules.{name}' for name in light)}, sluice.run, sluice.report, sluice.cli;"
+        "slow = 'pandas great_expectations sqlalchemy alembic fsspec jsonschema charset_normalizer'.split();"
+        "print(*[m for m in slow if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == ""
+
+
 def test_there_are_no_cycles() -> None:
     graph: dict[str, set[str]] = {}
     for package in LAYERS:
