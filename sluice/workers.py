@@ -27,6 +27,7 @@ from sluice.model import Chunk, Counts
 from sluice.settings import Settings
 from sluice.share import Share
 from sluice.turns import Turns
+from sluice.without_pandas import keep_pandas_out
 
 #: Seconds a worker gets to go when its pipe is closed; it goes at once.
 _END_SECONDS = 5.0
@@ -106,6 +107,7 @@ def main() -> None:
     """A worker: windows come through the pipe whose number is the first argument."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    keep_pandas_out()
     pipe = Connection(int(sys.argv[1]))
     job, settings = pipe.recv()
     heard: SimpleQueue[Any] = SimpleQueue()

@@ -13,8 +13,6 @@ from sluice.cast.arrays import only, per_distinct, to_mask
 
 _TRUE = ("true", "t", "yes", "y", "on", "1")
 _FALSE = ("false", "f", "no", "n", "off", "0")
-_WORDS = pa.array([*_TRUE, *_FALSE])
-_MEANINGS = pa.array([True] * len(_TRUE) + [False] * len(_FALSE))
 
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _BARE_UUID = r"^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$"
@@ -29,7 +27,9 @@ _JSON_DEPTH = 500
 
 def to_boolean(values: pa.StringArray) -> pa.BooleanArray:
     """true/false, t/f, yes/no, y/n, on/off, 1/0, in any case."""
-    return _MEANINGS.take(pc.index_in(pc.ascii_lower(values), value_set=_WORDS))
+    # Made here and not at the top, where pyarrow would import pandas before anyone can say no (sluice.without_pandas).
+    words, meanings = [*_TRUE, *_FALSE], [True] * len(_TRUE) + [False] * len(_FALSE)
+    return pa.array(meanings).take(pc.index_in(pc.ascii_lower(values), value_set=pa.array(words)))
 
 
 def to_uuid(values: pa.StringArray) -> pa.StringArray:

@@ -69,6 +69,13 @@ def test_judging_with_a_loaded_suite_is_light() -> None:
     assert result.stdout.strip() == ""
 
 
+def test_importing_the_engine_makes_no_arrow_array() -> None:
+    """The first one imports pandas, unless it was kept out before (`sluice.without_pandas`)."""
+    code = "import sys, sluice.workers, sluice.run, sluice.rules.plan; print('pandas' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "False"
+
+
 def test_there_are_no_cycles() -> None:
     graph: dict[str, set[str]] = {}
     for package in LAYERS:
