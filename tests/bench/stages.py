@@ -28,7 +28,7 @@ REST = "the rest"
 #: where it is looked up, which for a function imported by name is the module that calls it. Time is counted once:
 #: where a stage calls another, for the inner one.
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    START: ("Python, Arrow, pandas and Great Expectations imported", ()),
+    START: ("Python, Arrow and the engine imported", ()),
     "suite": (
         "the suite read and laid out",
         ("sluice.opening:with_rules", "sluice.rules.plan:RulePlan.__init__"),
