@@ -35,7 +35,7 @@ def page() -> str:
 def _row(one: Mapping[str, Any]) -> str:
     limit = one.get("concurrency_limit")
     text = f"{limit['limit']} at a time" if isinstance(limit, dict) else str(limit or "")
-    return f"| [{one['name']}](#{one['name']}) | `{_flow(one).name}` | {_when(one)} | {text} |"
+    return f"| [{one['name']}](#{one['name']}) | `{flow_of(one).name}` | {_when(one)} | {text} |"
 
 
 def _when(one: Mapping[str, Any]) -> str:
@@ -52,7 +52,7 @@ def _schedule(schedule: Mapping[str, Any]) -> str:
 
 
 def _section(one: Mapping[str, Any]) -> Iterator[str]:
-    flow = _flow(one)
+    flow = flow_of(one)
     yield f"## {one['name']}"
     yield ""
     yield f"{one['description']} Tags: {', '.join(f'`{tag}`' for tag in one['tags'])}."
@@ -77,7 +77,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _flow(one: Mapping[str, Any]) -> Any:
+def flow_of(one: Mapping[str, Any]) -> Any:
     module, _, name = one["entrypoint"].rpartition(".")
     return getattr(importlib.import_module(module), name)
 

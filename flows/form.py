@@ -1,8 +1,9 @@
-"""The run form of `import-file`: title, description, choices and limits of every parameter.
+"""The run forms: title, description, choices and limits of every parameter, those of `import-file` in its order.
 
-Prefect takes titles and descriptions of parameters from nowhere but here: `Field(title=...)` is overwritten by the
-parameter's name (prefect 3.8, `_internal/pydantic/v2_schema.py`), what stands in `json_schema_extra` is not. The
-server holds a run's parameters against this schema before it creates the run.
+A title is the option's name in words, so that a message about `--max-rejects` leads to "Max rejects". Prefect takes
+titles and descriptions of parameters from nowhere but here: `Field(title=...)` is overwritten by the parameter's name
+(prefect 3.8, `_internal/pydantic/v2_schema.py`), what stands in `json_schema_extra` is not. The server holds a run's
+parameters against this schema before it creates the run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from sluice.request import MOST_WORKERS
 from sluice.settings import Settings
 
 
-def _asked(title: str, description: str, *, choices: list[str] | None = None, **limits: Any) -> FieldInfo:
+def asked(title: str, description: str, *, choices: list[str] | None = None, **limits: Any) -> FieldInfo:
+    """A field of a form. Its limits are those of pydantic's `Field`."""
     extra: dict[str, Any] = {"title": title, "description": description}
     if choices is not None:
         extra["enum"] = choices
@@ -40,50 +42,61 @@ _CHARACTER = r"^(.|[A-Za-z]+|\\(t|x[0-7][0-9A-Fa-f]))?$"
 
 Source = Annotated[
     str,
-    _asked(
+    asked(
         "File",
-        "Path on the worker's machine, or a URI: s3://bucket/key, gs://, az://, https://. Compressed files "
+        "A path on the worker's machine, or an address: https://, s3://bucket/key, gs://, az://. Compressed files "
         "(gzip, zstd, bzip2, xz, zip) are read as they are.",
         pattern=r"\S",
     ),
 ]
 Dataset = Annotated[
     str,
-    _asked(
+    asked(
         "Dataset",
-        "What good data is: table, columns, types and rules. Empty only with a table below.",
+        "What good data is: table, columns, types and rules. Choose one, or name a table below.",
         choices=datasets(),
+    ),
+]
+Table = Annotated[
+    str,
+    asked(
+        "Table",
+        "Only without a dataset: the table as schema.name. It is made from the file's header if it is not there.",
     ),
 ]
 ModeChoice = Annotated[
     Literal["", "insert", "overwrite", "append", "replace"],
-    _asked(
+    asked(
         "Mode",
-        "What becomes of rows whose key is in the table already. Empty: as the dataset says.",
+        "A row whose key is in the table: insert leaves the table's row, overwrite updates it, append does not look. "
+        "Replace: the file becomes the whole content. Empty: as the dataset says.",
     ),
 ]
 CommitChoice = Annotated[
     Literal["", "progressive", "atomic"],
-    _asked("Commit", "Rows become visible chunk by chunk, or all at the end. Empty: as the dataset says."),
+    asked(
+        "Commit",
+        "Progressive: rows can be seen chunk by chunk. Atomic: all at the end, or none. Empty: as the dataset says.",
+    ),
 ]
 MaxRejects = Annotated[
     str,
-    _asked(
-        "Most rejected rows",
+    asked(
+        "Max rejects",
         "The import fails when more rows are rejected: a number (100) or a percentage (2.5%). "
         "Empty: as the dataset says.",
         pattern=r"^\s*([0-9]{1,18}|[0-9]{1,3}(\.[0-9]+)?\s*%)?\s*$",
     ),
 ]
-Strict = Annotated[bool, _asked("Strict", "Fail at the first rejected row: the same as 0 rejected rows.")]
-DryRun = Annotated[bool, _asked("Dry run", "Everything but the load; every error is reported.")]
-Force = Annotated[bool, _asked("Force", "Import the file again although it was imported already.")]
+Strict = Annotated[bool, asked("Strict", "Fail if any row is rejected: the same as 0 for max rejects.")]
+DryRun = Annotated[bool, asked("Dry run", "Do everything but the load, and report every error.")]
+Force = Annotated[bool, asked("Force", "Import the file again although it was imported already.")]
 Wait = Annotated[
-    bool, _asked("Wait", "When another import is writing to the table, wait for its end instead of failing.")
+    bool, asked("Wait", "When another import is writing to the table, wait for its end instead of failing.")
 ]
 Workers = Annotated[
     int,
-    _asked(
+    asked(
         "Workers",
         "Processes that load the file together, each with a connection of its own; leave cores to PostgreSQL. "
         "0: one, or on a cluster two.",
@@ -91,38 +104,29 @@ Workers = Annotated[
         le=MOST_WORKERS,
     ),
 ]
-Rate = Annotated[int, _asked("Most rows a second", "Load no faster than this; 0: as fast as it goes.", ge=0)]
+Rate = Annotated[int, asked("Max rows per second", "Load no faster than this. 0: as fast as it goes.", ge=0)]
 Resume = Annotated[
-    int, _asked("Continue import", "Number of a failed or cancelled import of this file to go on with; 0: none.", ge=0)
+    int, asked("Resume", "The number of a failed or cancelled import of this file to go on with. 0: none.", ge=0)
 ]
 Sets = Annotated[
-    dict[str, str], _asked("Set columns", 'Columns that the run fills instead of the file: {"user_id": "7"}.')
+    dict[str, str], asked("Set columns", 'Columns that the run fills instead of the file: {"user_id": "7"}.')
 ]
 Maps = Annotated[
     dict[str, str],
-    _asked("Map columns", 'Where a column is found, by header or position: {"email": "E-Mail", "name": "#3"}.'),
+    asked("Map columns", 'Where a column is found, by header or position: {"email": "E-Mail", "name": "#3"}.'),
 ]
-Table = Annotated[
-    str,
-    _asked(
-        "Table",
-        "Without a dataset: schema.name of the table. Its columns are taken from the file's header.",
-    ),
-]
-Infer = Annotated[
-    bool, _asked("Infer types", "With a table: types that fit every value of the file (this is the default).")
-]
-AllText = Annotated[bool, _asked("All text", "With a table: every column is text.")]
+Infer = Annotated[bool, asked("Infer types", "With a table: types that fit every value of the file. Done anyway.")]
+AllText = Annotated[bool, asked("All text", "With a table: every column is text, instead of types that fit.")]
 Delimiter = Annotated[
     str,
-    _asked("Delimiter", "One character, or a word: tab, semicolon, pipe. Empty: found out.", pattern=_CHARACTER),
+    asked("Delimiter", "One character, or a word: tab, semicolon, pipe. Empty: as the file shows.", pattern=_CHARACTER),
 ]
 Quote = Annotated[
-    str, _asked("Quote", "One character, or the word none for no quoting. Empty: found out.", pattern=_CHARACTER)
+    str, asked("Quote", "One character, or the word none for no quoting. Empty: as the file shows.", pattern=_CHARACTER)
 ]
 Escape = Annotated[
     str,
-    _asked(
+    asked(
         "Escape",
         "One character that escapes a quote inside a quoted field. Empty: quotes are doubled.",
         pattern=_CHARACTER,
@@ -130,21 +134,28 @@ Escape = Annotated[
 ]
 Encoding = Annotated[
     str,
-    _asked(
-        "Encoding", "utf-8, windows-1252, iso-8859-1, utf-16 ... Empty: found out.", pattern="^[A-Za-z0-9._: -]{0,40}$"
+    asked(
+        "Encoding",
+        "Such as utf-8, utf-16, windows-1252, iso-8859-1. Empty: as the file shows.",
+        pattern="^[A-Za-z0-9._: -]{0,40}$",
     ),
 ]
-NoHeader = Annotated[bool, _asked("No header", "The first record is data; columns are found by position.")]
-SkipLines = Annotated[int, _asked("Lines to skip", "Lines before the header; -1: found out.", ge=-1)]
-Nulls = Annotated[list[str], _asked("Texts for NULL", "Texts that are read as NULL in every column, besides nothing.")]
+NoHeader = Annotated[bool, asked("No header", "The first record is data; columns are found by position.")]
+SkipLines = Annotated[int, asked("Skip lines", "How many lines stand before the header. -1: as the file shows.", ge=-1)]
+Nulls = Annotated[
+    list[str], asked("Null texts", "Texts that are read as NULL in every column, besides the empty field.")
+]
 StrayQuotes = Annotated[
     Literal["", "reject", "literal"],
-    _asked(
+    asked(
         "Stray quotes",
-        "A quote inside a field without quotes: reject the row, or keep it as text. Empty: as the dataset says.",
+        "A quote inside a field without quotes: reject the row, or keep it literally. Empty: as the dataset says.",
     ),
 ]
 ShortRows = Annotated[
     Literal["", "reject", "pad"],
-    _asked("Short rows", "A row with too few fields: reject it, or fill it up with NULL. Empty: as the dataset says."),
+    asked(
+        "Short rows",
+        "A row with too few fields: reject it, or pad it with NULL. Empty: as the dataset says.",
+    ),
 ]

@@ -10,8 +10,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from pydantic import Field
 
+from flows.form import asked
 from sluice import inbox_files as files
 from sluice.dataset import dataset_names
 from sluice.errors import TransientError, UsageError
@@ -31,8 +31,8 @@ def _run_name() -> str:
 
 @flow(name="import-dropped", flow_run_name=_run_name, persist_result=False)
 def import_dropped(
-    dataset: Annotated[str, Field(title="Dataset", description="A folder under expectations/ and under the inbox.")],
-    claim: Annotated[str, Field(title="Claim", description="A folder under .importing, made by the inbox's watcher.")],
+    dataset: Annotated[str, asked("Dataset", "The dataset, which is the name of the folder in the inbox, too.")],
+    claim: Annotated[str, asked("Claim", "The folder below .importing that the inbox's watcher made for these files.")],
 ) -> State[Any]:
     """Import the files that the inbox's watcher took together. Started by it; runs of it are not started by hand.
 

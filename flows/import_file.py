@@ -34,6 +34,7 @@ _NOT_TOLD = {"workers": 0, "max_rows_per_second": 0, "skip_lines": -1, "set": {}
 def import_file(
     source: form.Source,
     dataset: form.Dataset = "",
+    table: form.Table = "",
     mode: form.ModeChoice = "",
     commit: form.CommitChoice = "",
     max_rejects: form.MaxRejects = "",
@@ -46,7 +47,6 @@ def import_file(
     resume: form.Resume = 0,
     set: form.Sets = {},  # noqa: B006
     map: form.Maps = {},  # noqa: B006
-    table: form.Table = "",
     infer: form.Infer = False,
     all_text: form.AllText = False,
     delimiter: form.Delimiter = "",
@@ -59,7 +59,7 @@ def import_file(
     stray_quotes: form.StrayQuotes = "",
     short_rows: form.ShortRows = "",
 ) -> State[Any]:
-    """Import one CSV file into PostgreSQL: strict reading, every row judged, bad rows kept with every reason."""
+    """Import one CSV or JSON file into PostgreSQL: every row is judged, bad rows are kept with every reason."""
     told = {name: value for name, value in locals().items() if name != "resume" and value != _NOT_TOLD.get(name, "")}
     try:
         request = request_of(**told)  # before anything is opened: what no single field can tell

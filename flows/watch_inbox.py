@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
 
+from flows.form import asked
 from sluice.dataset import dataset_names
 from sluice.inbox_remote import RemoteInbox
 from sluice.settings import Settings
@@ -22,8 +22,7 @@ _INTERVAL = 0.5
 @flow(name="watch-inbox", persist_result=False)
 def watch_inbox(
     seconds: Annotated[
-        float,
-        Field(title="Seconds", description="How long to look; it ends early when nothing is left.", ge=0, le=3600),
+        float, asked("Seconds", "How long to look; the run ends early when nothing is left.", ge=0, le=3600)
     ] = 20.0,
 ) -> State[Any]:
     """Begin an import for every complete file under the inbox, and move those away that have ended.

@@ -11,10 +11,13 @@ LIMIT = 200
 #: Punctuation that means nothing inside a line of Markdown, with letters, digits and blanks around it.
 _HARMLESS = frozenset(" .,;:%=/?'-")
 
-#: What GitHub's flavour makes a link of although nothing marks it (an `@` is encoded anyway).
-_BARE_LINK = re.compile(r"(?i)(?<=www)\.|:(?=//)")
+#: Where GitHub's flavour makes a link of text that nothing marks as one. Prefect's UI (remark-gfm) looks for links
+#: after it has decoded entities, so a character that is not seen stands there: a word joiner.
+_BARE_LINK = re.compile(r"(?i)(?<=www)(?=\.)|(?<=:)(?=//)|(?<=@)")
+_JOINER = "\u2060"
 
-_NAME = re.compile(r"[\w.]+", re.ASCII)
+#: What can stand in inline code in any place, a table's cell included, and be shown as it is.
+_CODE = re.compile(r"(?!\s)[^`|\\]+(?<!\s)")
 
 
 def plain(text: str | None, limit: int = LIMIT) -> str:
@@ -28,20 +31,21 @@ def plain(text: str | None, limit: int = LIMIT) -> str:
 def escaped(text: str | None, limit: int = LIMIT) -> str:
     """The text for any place in a Markdown page, a table's cell included: what could be markup becomes entities,
     which Markdown reads as text in every place (CommonMark 0.31, section 2.5)."""
-    shown = "".join(
-        char if char.isalnum() or (index and char in _HARMLESS) else _entity(char)
-        for index, char in enumerate(plain(text, limit))
+    return "".join(
+        char if char.isalnum() or (index and char in _HARMLESS) else f"&#{ord(char)};"
+        for index, char in enumerate(_BARE_LINK.sub(_JOINER, plain(text, limit)))
     )
-    return _BARE_LINK.sub(lambda match: _entity(match[0]), shown)
 
 
-def _entity(char: str) -> str:
-    return f"&#{ord(char)};"
+def code(text: str | None, limit: int = LIMIT) -> str:
+    """The text as inline code, where nothing is markup and nothing is added; text that could end it is escaped."""
+    shown = plain(text, limit)
+    return f"`{shown}`" if _CODE.fullmatch(shown) else escaped(text, limit)
 
 
-def code(name: str) -> str:
-    """A name as inline code if it is one: letters, digits, `_` and `.`; other text escaped."""
-    return f"`{name}`" if _NAME.fullmatch(name) else escaped(name)
+def shortened(text: str, limit: int) -> str:
+    """The text with its middle left out where it is longer: names differ at their ends."""
+    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[len(text) - (limit - 1) // 2 :]}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

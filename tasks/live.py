@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -40,15 +40,16 @@ Message = Callable[[SyncPrefectClient], object]
 class LiveRun:
     """`begin` when the import is claimed, `progress` after every chunk (some microseconds), `end` once."""
 
-    def __init__(self, flow_run_id: UUID, name: str, tags: list[str]) -> None:
-        self._flow_run_id, self._name, self._tags = flow_run_id, name, tags
+    def __init__(self, flow_run_id: UUID, name: str, tags: Iterable[str], dataset: str | None) -> None:
+        self._flow_run_id, self._name = flow_run_id, name
+        self._tags = sorted({*tags, dataset or ""} - {""})
+        self._shown = (name, sorted(tags))
         self._about: dict[str, Any] = {}
         self._first: Progress | None = None
         self._latest: Progress | None = None
         self._sent: Progress | None = None
         self._artifact: UUID | None = None
         self._labels: dict[str, Any] = {}
-        self._shown_name = name
         self._with_events = True
         self._begun = 0.0
         self._messages: deque[Message] = deque()
@@ -61,10 +62,10 @@ class LiveRun:
 
     def begin(self, first: Progress, about: dict[str, Any], *, with_events: bool = True) -> None:
         """The import has a number; `about` goes into the events."""
-        self._with_events, dataset = with_events, about["dataset"]
+        self._with_events = with_events
         self._about, self._first, self._latest, self._begun = about, first, first, time.monotonic()
-        self._labels = {"sluice.import_id": first.import_id, "sluice.table": about["table"], "sluice.dataset": dataset}
-        self._tags = sorted({*self._tags, dataset} - {""})
+        self._labels = {"sluice.import_id": first.import_id}
+        self._labels |= {f"sluice.{key}": about[key] for key in ("table", "dataset")}
         self._start()
 
     def progress(self, progress: Progress) -> None:
@@ -76,7 +77,7 @@ class LiveRun:
         for artifact in artifacts:
             artifact.flow_run_id = self._flow_run_id
             self._messages.append(partial(_create, artifact))
-        if self._messages and self._thread is None:
+        if self._thread is None and (self._messages or self._shown != (self._name, self._tags)):
             self._start()
         if self._thread is not None:
             self._ending.set()
@@ -122,9 +123,9 @@ class LiveRun:
                 import_progressed(latest, self._about)
             self._sent = latest
         name = f"{self._name} · {percent(latest)} %" if latest is not None and not ending else self._name
-        if name != self._shown_name:
+        if (name, self._tags) != self._shown:
             client.update_flow_run(self._flow_run_id, name=name, tags=self._tags)
-            self._shown_name = name
+            self._shown = (name, self._tags)
         if ending and self._labels:
             labels, self._labels = self._labels, {}  # tried once: nothing depends on them
             client.update_flow_run_labels(self._flow_run_id, labels)
@@ -143,15 +144,18 @@ class LiveRun:
             client.update_artifact(self._artifact, ArtifactUpdate(data=round(done, 1), description=text))
 
     def _text(self, latest: Progress) -> str:
-        """`██░░` **42 %** · 1,260,000 records · 35,210 a second · 12 rejected · 50 s left"""
+        """`██░░` **42 %** · 1,260,000 records · 12 rejected · 35,210 a second · 50 s left"""
         assert self._first is not None
         seconds = time.monotonic() - self._begun
         records = latest.counts.records - self._first.counts.records
         size = latest.bytes_done - self._first.bytes_done
-        parts = [f"{bar(share(latest))} **{percent(latest)} %**", f"{latest.counts.records:,} records"]
+        parts = [
+            f"{bar(share(latest), 10)} **{percent(latest)} %**",
+            f"{latest.counts.records:,} records",
+            f"{latest.counts.rejected:,} rejected",
+        ]
         if records and seconds > 0:
             parts.append(f"{records / seconds:,.0f} a second")
-        parts.append(f"{latest.counts.rejected:,} rejected so far")
         if size and latest.bytes_done < latest.bytes_total:
             parts.append(f"{_duration(seconds * (latest.bytes_total - latest.bytes_done) / size)} left")
         return " · ".join(parts)

@@ -20,7 +20,7 @@ from tasks.retries import RETRY_DELAYS, only_if_transient
 def load_window(running: Import, window: tuple[Chunk, ...]) -> Counts:
     """Read, judge, route and load a window. Committed chunks are passed over, so a retry doubles nothing."""
     counts = running.load(window)
-    get_run_logger().info("%s: %s records so far, %s rejected", name_of(window), counts.records, counts.rejected)
+    get_run_logger().info(f"{name_of(window)}: {counts.records:,} records so far, {counts.rejected:,} rejected")
     return counts
 
 

@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 from sluice.errors import SluiceError
 from sluice.importer import Import, Progress
 from sluice.location import locate
-from sluice.markdown import plain
+from sluice.markdown import plain, shortened
 from sluice.model import Report
 from sluice.reporting import report_of_nothing
 from sluice.request import Request
@@ -22,6 +22,10 @@ from tasks.events import import_ended, import_started
 from tasks.live import HURRY, PATIENCE, LiveRun
 from tasks.results import artifacts_of, artifacts_of_dry_run
 from tasks.shared_limit import SharedLimit
+
+#: Characters of a file's or table's name in the name of a run: Prefect's pages have room for some sixty, and what
+#: is done in percent comes at the end.
+_SHORT = 40
 
 
 def run_name() -> str:
@@ -31,7 +35,7 @@ def run_name() -> str:
 
 
 def _name(into: str, source: str) -> str:
-    return plain(f"{into} <- {_file_name(source)}")
+    return f"{shortened(plain(into), _SHORT)} <- {shortened(plain(_file_name(source)), _SHORT)}"
 
 
 def _file_name(source: str) -> str:
@@ -47,7 +51,7 @@ class Narrator:
     def __init__(self, request: Request) -> None:
         self._request = request
         name = _name(request.dataset or request.table or "", request.source)
-        self._live = LiveRun(UUID(str(flow_run.id)), name, list(flow_run.tags))
+        self._live = LiveRun(UUID(str(flow_run.id)), name, flow_run.tags, request.dataset)
         self._limit: SharedLimit | None = None
         self._over = False
 

@@ -22,6 +22,9 @@ MAX_ROWS = 200
 #: Lines of the chart of rules; the table of errors has them all.
 _CHART_ROWS = 25
 
+#: Characters of an example in the table of errors: Prefect breaks no lines in it, and what follows is to be seen.
+_EXAMPLE = 60
+
 _HEADLINES = {
     Status.RUNNING: "Running",
     Status.COMPLETED: "Completed",
@@ -46,14 +49,15 @@ def _sections(report: Report) -> Iterator[str]:
     yield f"**{_HEADLINES[report.status]}**{number}. {escaped(report.message, 1000)}"
     yield table([f"{name}:" for name in _COUNTS], [[f"{getattr(report, name):,}" for name in _COUNTS]])
     yield (
-        f"{report.seconds:,.1f} s, {report.rows_per_second:,.0f} records a second, {report.bytes:,} bytes of"
-        f" {escaped(report.source, 500)} into {escaped(report.table)}, from {report.started_at[:19]} to"
-        f" {report.finished_at[:19] or 'now'} UTC."
+        f"{report.bytes:,} bytes of {escaped(report.source, 500)} into {escaped(report.table)} in"
+        f" {report.seconds:,.1f} s, {report.rows_per_second:,.0f} records a second: from {_time(report.started_at)} to"
+        f" {_time(report.finished_at) or 'now'} UTC."
     )
     if report.errors_by_rule:
         yield "## Why rows were rejected"
         yield _chart("category", {str(key): count for key, count in report.errors_by_category.items()})
         yield _chart("rule", report.errors_by_rule)
+        yield _remedies(report.errors_by_rule)
     if report.warnings_by_rule:
         yield "## Loaded with a warning"
         yield _chart("rule", report.warnings_by_rule)
@@ -62,7 +66,7 @@ def _sections(report: Report) -> Iterator[str]:
         yield table(
             ["line:", "column", "value", "what is wrong"],
             [
-                [f"{sample.line:,}", escaped(sample.column), escaped(sample.value, 80), escaped(sample.message)]
+                [f"{sample.line:,}", escaped(sample.column), code(sample.value, _EXAMPLE), escaped(sample.message)]
                 for sample in report.samples
             ],
         )
@@ -73,28 +77,38 @@ def _sections(report: Report) -> Iterator[str]:
 
 
 def _chart(title: str, counts: dict[str, int]) -> str:
-    """Counts with bars, the largest first; rules with what can be done about them."""
-    told = sorted(((name, count) for name, count in counts.items() if count), key=lambda item: (-item[1], item[0]))
-    total = sum(count for _, count in told)
-    rows = [
-        [code(name), f"{count:,}", bar(count / total), *([_remedy(name)] if title == "rule" else [])]
-        for name, count in told[:_CHART_ROWS]
-    ]
-    header = [title, "errors:", "share", *(["what to do"] if title == "rule" else [])]
+    """Counts with bars, the largest first."""
+    told = _by_count(counts)
+    total = sum(counts.values())
+    rows = [[code(name), f"{counts[name]:,}", bar(counts[name] / total)] for name in told[:_CHART_ROWS]]
     more = f"\n\nand {len(told) - _CHART_ROWS} more." if len(told) > _CHART_ROWS else ""
-    return table(header, rows) + more
+    return table([title, "errors:", "share"], rows) + more
 
 
-def _remedy(name: str) -> str:
-    """Prose of ours, in Markdown already."""
-    return CODES[name].remedy.replace("|", "\\|") if name in CODES else "Correct the value, or the dataset's suite."
+def _remedies(counts: dict[str, int]) -> str:
+    """What can be done about the rules of the chart, each remedy once. Prose of ours, in Markdown already."""
+    rules: dict[str, list[str]] = {}
+    for name in _by_count(counts)[:_CHART_ROWS]:
+        remedy = CODES[name].remedy if name in CODES else "Correct the value, or the dataset's suite."
+        rules.setdefault(remedy, []).append(code(name))
+    return "What to do about it:\n\n" + "\n".join(f"- {', '.join(names)}: {text}" for text, names in rules.items())
+
+
+def _by_count(counts: dict[str, int]) -> list[str]:
+    """The names that occurred, the most frequent first."""
+    return sorted((name for name, count in counts.items() if count), key=lambda name: (-counts[name], name))
+
+
+def _time(moment: str) -> str:
+    """Of ISO 8601, to the second."""
+    return moment[:19].replace("T", " ")
 
 
 def _next_steps(report: Report) -> Iterator[tuple[str, str]]:
     if report.import_id is None:
         return
     if report.status in (Status.FAILED, Status.CANCELLED):
-        yield "continue where it stopped", f"`sluice resume {report.import_id}`"
+        yield "continue where it stopped", f"`sluice resume {report.import_id}`, or Retry in the menu of the flow run"
     if report.rejected:
         yield "see every rejected row with its reasons", f"`sluice rejects {report.import_id} --output rejects.csv`"
         yield "ask the database", f"`{query_of_errors(report.import_id)}`"
@@ -107,17 +121,20 @@ def query_of_errors(import_id: int) -> str:
 
 
 def errors_table(rules: Sequence[RuleErrors]) -> list[dict[str, Any]]:
-    """One row a rule and column, the most frequent first. Cells are text, which Prefect shows as it is."""
+    """One row a rule and column, the most frequent first. Cells are text, which Prefect shows as it is.
+
+    The order is that of the columns on Prefect's page, of which only the first are in view.
+    """
     return [
         {
+            "errors": rule.errors,
+            "column": plain(rule.column),
+            "first line": rule.first_line,
+            "example": plain(rule.first_value, _EXAMPLE),
+            "message": plain(rule.first_message),
             "code": rule.code,
             "category": rule.category,
-            "column": plain(rule.column),
-            "errors": rule.errors,
             "rows": rule.rows,
-            "first line": rule.first_line,
-            "example": plain(rule.first_value),
-            "message": plain(rule.first_message),
         }
         for rule in rules[:MAX_ROWS]
     ]

@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from deployments.inventory import flow_of
 from tests.engine.prefect_api import Api
 
 ROOT = Path(__file__).parents[2]
@@ -35,19 +37,26 @@ def deployment(prefect_server: None, form: dict[str, Any]) -> str:
         )
 
 
-def test_every_parameter_explains_itself(form: dict[str, Any]) -> None:
-    for name, field in form["properties"].items():
-        assert field["title"][0].isupper(), name
-        assert field["title"] != name
-        assert len(field["description"]) > 20, name
-        assert field["description"].endswith("."), name
-        assert "anyOf" not in field, f"{name} would show as a choice of types"
+def test_every_parameter_of_every_flow_explains_itself() -> None:
+    flows = [flow_of(one) for one in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
+    assert len({flow.name for flow in flows}) >= 3
+    for flow in flows:
+        assert flow.description.endswith("."), flow.name
+        for name, field in flow.parameters.model_dump()["properties"].items():
+            assert field["title"][0].isupper(), name
+            assert field["title"] != name
+            assert len(field["description"]) > 20, name
+            assert field["description"].endswith("."), name
+            assert "anyOf" not in field, f"{name} would show as a choice of types"
+
+
+def test_only_the_file_must_be_told(form: dict[str, Any]) -> None:
     assert form["required"] == ["source"]
 
 
 def test_the_common_parameters_come_first(form: dict[str, Any]) -> None:
     by_position = sorted(form["properties"], key=lambda name: form["properties"][name]["position"])
-    assert by_position[:5] == ["source", "dataset", "mode", "commit", "max_rejects"]
+    assert by_position[:6] == ["source", "dataset", "table", "mode", "commit", "max_rejects"]
 
 
 def test_datasets_are_a_choice_of_those_that_exist(form: dict[str, Any]) -> None:

@@ -99,7 +99,7 @@ def test_news_wait_for_the_server(relay: Relay, flow_run_id: UUID, api: Api, mon
     from tasks import live
 
     monkeypatch.setattr(live, "EVERY", 0.2)
-    run = live.LiveRun(flow_run_id, "d <- f.csv", [])
+    run = live.LiveRun(flow_run_id, "d <- f.csv", [], "d")
     run.begin(news(0), ABOUT, with_events=False)
     run.progress(news(10))
     wait_for_name(api, flow_run_id, "d <- f.csv · 10 %")
@@ -128,7 +128,7 @@ def test_a_server_that_stays_away_holds_up_the_end_only_so_long(relay: Relay, fl
     from tasks import live
 
     relay.cut()
-    run = live.LiveRun(flow_run_id, "d <- f.csv", [])
+    run = live.LiveRun(flow_run_id, "d <- f.csv", [], "d")
     run.begin(news(0), ABOUT, with_events=False)
     run.progress(news(100))
     begun = time.monotonic()
@@ -141,7 +141,7 @@ def test_what_the_server_refuses_does_not_keep_the_rest_back(flow_run_id: UUID, 
 
     from tasks import live
 
-    run = live.LiveRun(flow_run_id, "d <- f.csv", [])
+    run = live.LiveRun(flow_run_id, "d <- f.csv", [], "d")
     run.begin(news(0), ABOUT, with_events=False)
     bad = ArtifactCreate.model_construct(key="Not A Key", type="markdown", data="x")
     run.end([bad, ArtifactCreate(key="import-77-report", type="markdown", data="kept")])

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.markdown import bar, code, escaped, plain, table
+from sluice.markdown import bar, code, escaped, plain, shortened, table
+
+
+def read(shown: str) -> str:
+    """What a reader sees: the joiner is not seen, and no text from outside has one."""
+    return html.unescape(shown).replace("\u2060", "")
 
 
 @pytest.mark.parametrize(
@@ -30,10 +35,10 @@ from sluice.markdown import bar, code, escaped, plain, table
 )
 def test_markup_is_text(text: str) -> None:
     shown = escaped(text)
-    assert html.unescape(shown) == text
+    assert read(shown) == text
     bare = re.sub(r"&#\d+;", "", shown)
     assert not re.search(r"[<>|`*_\[\]()!#\\~&@]", bare)
-    assert not re.search(r"www\.|://", shown)
+    assert not re.search(r"(?i)www\.|://|@\w", html.unescape(shown)), "a link, for those who look after decoding"
 
 
 def test_control_characters_and_length() -> None:
@@ -47,7 +52,7 @@ def test_nothing_is_lost_or_commands(text: str) -> None:
     shown = escaped(text)
     assert "\n" not in shown
     assert "\r" not in shown
-    assert html.unescape(shown) == plain(text)
+    assert read(shown) == plain(text)
 
 
 def test_a_table_keeps_its_columns() -> None:
@@ -56,9 +61,25 @@ def test_a_table_keeps_its_columns() -> None:
     assert [line.count("|") for line in lines] == [3, 3, 3, 3]
 
 
-def test_names_are_code_and_nothing_else_is() -> None:
-    assert code("rule.expect_x") == "`rule.expect_x`"
-    assert code("a`b|c") == "a&#96;b&#124;c"
+@pytest.mark.parametrize("text", ["rule.expect_x", "<b>https://example.com</b>", "two@@example.com", "*a* [b](c)"])
+def test_inline_code_shows_text_as_it_is(text: str) -> None:
+    assert code(text) == f"`{text}`"
+
+
+@pytest.mark.parametrize("text", ["a`b", "a|b", "a\\", " a", "a ", ""])
+def test_what_could_end_inline_code_is_escaped(text: str) -> None:
+    assert code(text) == escaped(text)
+
+
+def test_inline_code_is_cut_and_holds_no_control_characters() -> None:
+    assert code("x" * 300, 10) == f"`{'x' * 10}…`"
+    assert code("a\x1b\nb\u202e") == "`a�⏎b�`"
+    assert code(None) == ""
+
+
+def test_a_long_name_keeps_its_ends() -> None:
+    assert shortened("customers.csv", 13) == "customers.csv"
+    assert shortened("customers-2026-11.csv", 13) == "custom…11.csv"
 
 
 def test_a_bar_shows_the_smallest_share() -> None:
