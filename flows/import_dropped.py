@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
@@ -16,7 +19,7 @@ from sluice import inbox_files as files
 from sluice.dataset import dataset_names
 from sluice.errors import TransientError, UsageError
 from sluice.inbox import UNAVAILABLE
-from sluice.markdown import escaped, table
+from sluice.markdown import escaped, shortened, table
 from sluice.model import Status
 from sluice.settings import Settings
 from tasks.inbox_import import Outcome, import_one
@@ -47,7 +50,7 @@ def import_dropped(
     outcomes: list[Outcome] = []
     try:
         for path in taken.files:
-            outcomes.append(import_one(settings, taken, path))
+            outcomes.append(_without_folder(import_one(settings, taken, path), path))
     except TransientError as error:
         left = len(taken.files) - len(outcomes)
         return Failed(name=UNAVAILABLE, message=f"{left} of {len(taken.files)} files are left for another run: {error}")
@@ -56,39 +59,48 @@ def import_dropped(
     return _final_state(outcomes)
 
 
+def _without_folder(outcome: Outcome, path: Path) -> Outcome:
+    """A file lies in the claim's folder only while it is imported, so that folder helps nobody afterwards."""
+    return replace(outcome, message=outcome.message.replace(f"{path.parent}{os.sep}", ""))
+
+
 def _final_state(outcomes: list[Outcome]) -> State[Any]:
     message = _message(outcomes)
     if any(one.failed for one in outcomes):
         first = next(one for one in outcomes if one.failed)
-        return Failed(message=f"{message} The first: {first.name}: {first.message}")
+        return Failed(message=f"{message} The first: {_reason(first)}")
     rejects = any(one.rejected for one in outcomes)
     return Completed(name="CompletedWithRejects" if rejects else None, message=message)
 
 
 def _message(outcomes: list[Outcome]) -> str:
     imported = [one for one in outcomes if not (one.failed or one.before)]
-    parts = [f"{len(imported):,} of {len(outcomes):,} files imported: {sum(one.records for one in imported):,} records"]
-    if rejected := sum(one.rejected for one in imported):
-        parts.append(f"{rejected:,} rejected")
+    parts = [f"{len(imported):,} of {len(outcomes):,} files imported"]
     if before := sum(one.before for one in outcomes):
-        parts.append(f"{before:,} files had been imported before")
+        parts.append(f"{before:,} imported before")
     if failed := sum(one.failed for one in outcomes):
-        parts.append(f"{failed:,} files failed")
-    return f"{', '.join(parts)}."
+        parts.append(f"{failed:,} failed")
+    records, rejected = (sum(getattr(one, name) for one in imported) for name in ("records", "rejected"))
+    counts = f"{records:,} records" + (f", {rejected:,} rejected" if rejected else "")
+    return f"{', '.join(parts)}: {counts}."
+
+
+def _reason(one: Outcome) -> str:
+    return one.message if one.name in one.message else f"{one.name}: {one.message}"
 
 
 def _page(outcomes: list[Outcome]) -> str:
     rows = [
         [
-            escaped(one.name, 80),
+            escaped(shortened(one.name, 80)),
             "" if one.import_id is None else f"#{one.import_id}",
             f"{one.records:,}",
             f"{one.rejected:,}",
             Status.FAILED if one.failed else ("imported before" if one.before else "imported"),
-            escaped(one.message) if one.failed else "",
         ]
         for one in sorted(outcomes, key=lambda one: (not one.failed, -one.rejected))
     ]
-    return f"# Dropped files\n\n{_message(outcomes)}\n\n" + table(
-        ["File", "Import:", "Records:", "Rejected:", "Outcome", "Why"], rows
-    )
+    page = ["# Dropped files", _message(outcomes), table(["file", "import:", "records:", "rejected:", "outcome"], rows)]
+    if failed := [one for one in outcomes if one.failed]:
+        page += ["## Why files failed", "\n".join(f"- {escaped(_reason(one), 300)}" for one in failed)]
+    return "\n\n".join(page) + "\n"

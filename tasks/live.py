@@ -31,8 +31,9 @@ from tasks.events import import_progressed
 EVERY = 2.0
 
 #: Seconds between tries at the end, and how long the end may take: for a run that is over, and for one that is being
-#: cancelled (Prefect kills it after 30 s). After that the news are dropped.
-_RETRY, PATIENCE, HURRY = 0.5, 20.0, 5.0
+#: cancelled (Prefect kills it after 30 s). After that the news are dropped. Prefect's SQLite can be locked for 60 s,
+#: and Prefect itself waits as long with the run's last state.
+_RETRY, PATIENCE, HURRY = 0.5, 75.0, 5.0
 
 Message = Callable[[SyncPrefectClient], object]
 

@@ -22,8 +22,8 @@ MAX_ROWS = 200
 #: Lines of the chart of rules; the table of errors has them all.
 _CHART_ROWS = 25
 
-#: Characters of an example in the table of errors: Prefect breaks no lines in it, and what follows is to be seen.
-_EXAMPLE = 60
+#: Characters of an example: Prefect's columns become as wide as a value without blanks, and what follows is to be seen.
+_EXAMPLE = 40
 
 _HEADLINES = {
     Status.RUNNING: "Running",

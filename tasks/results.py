@@ -34,7 +34,7 @@ def artifacts_of_dry_run(report: Report) -> list[ArtifactCreate]:
 
 def _page(report: Report, key: str) -> ArtifactCreate:
     return ArtifactCreate(
-        key=f"{key}-report", type="markdown", data=report_page(report), description=escaped(report.message)
+        key=f"{key}-report", type="markdown", data=report_page(report), description=escaped(report.message, 1000)
     )
 
 

@@ -210,9 +210,7 @@ def test_small_files_go_together_and_each_is_an_import_of_its_own(
     watch = begin(deployed)
     (run,) = execute(deployed)
     assert run["state_type"] == "FAILED"
-    assert (
-        "6 of 8 files imported: 6 records, 1 files had been imported before, 1 files failed." in run["state"]["message"]
-    )
+    assert "6 of 8 files imported, 1 imported before, 1 failed: 6 records." in run["state"]["message"]
     watch.scan()
     assert emails() == [f"{number}@x.org" for number in range(6)]
     assert archived(home) == [*(f"{n + 1}-{n}.csv" for n in range(6)), "already-imported-as-4-again.csv"]
