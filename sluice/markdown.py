@@ -1,4 +1,9 @@
-"""Text from files inside Markdown: it is shown as it is, and can be neither markup, nor HTML, nor a link."""
+"""Text from files on pages in Markdown: it is shown as it is, and can be neither markup, nor HTML, nor a link.
+
+Prefect has two UIs: the one it opens reads Markdown with remark and shows the cells of a table artifact as text, the
+older one ("Switch to V1 UI") reads both with marked, which shows entities as they are written. So markup is made text
+with backslashes, which both know, and in tables with a character that is not seen.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,21 @@ from collections.abc import Iterable, Sequence
 #: Characters of a value that are shown; the ledger keeps the whole record.
 LIMIT = 200
 
-#: Punctuation that means nothing inside a line of Markdown, with letters, digits and blanks around it.
-_HARMLESS = frozenset(" .,;:%=/?'-")
-
-#: Where GitHub's flavour makes a link of text that nothing marks as one. Prefect's UI (remark-gfm) looks for links
-#: after it has decoded entities, so a character that is not seen stands there: a word joiner.
-_BARE_LINK = re.compile(r"(?i)(?<=www)(?=\.)|(?<=:)(?=//)|(?<=@)")
+#: Not seen, and no part of a word to those who look for links. Text from a file has none: `plain` replaces it.
 _JOINER = "\u2060"
+
+#: Where a link is made of text that nothing marks as one. Remark looks for links after it has taken the backslashes
+#: out, so that only a character between helps; and a blank at the beginning could be an indentation.
+_BARE_LINK = re.compile(r"(?i)(?<=www)(?=\.)|(?<=:)(?=//)|(?<=@)|\A(?= )")
+
+#: Where HTML or a link, an image among them, begins in Markdown; an address of mail may be a link.
+_DANGER = re.compile(r"(?i)(?<=www)(?=\.)|(?<=:)(?=//)|(?<=<)|(?<=\])(?=[(\[:])")
+
+#: ASCII punctuation but for what means nothing inside a line, with letters, digits and blanks around it.
+_MARKUP = re.compile(r"""[!"#$&()*+<>@\[\\\]^_`{|}~]|\A[-.,;:%=/?']""")
+
+#: The number of a list's item.
+_NUMBER = re.compile(r"\A([0-9]+)\.")
 
 #: What can stand in inline code in any place, a table's cell included, and be shown as it is.
 _CODE = re.compile(r"(?!\s)[^`|\\]+(?<!\s)")
@@ -29,12 +42,15 @@ def plain(text: str | None, limit: int = LIMIT) -> str:
 
 
 def escaped(text: str | None, limit: int = LIMIT) -> str:
-    """The text for any place in a Markdown page, a table's cell included: what could be markup becomes entities,
-    which Markdown reads as text in every place (CommonMark 0.31, section 2.5)."""
-    return "".join(
-        char if char.isalnum() or (index and char in _HARMLESS) else f"&#{ord(char)};"
-        for index, char in enumerate(_BARE_LINK.sub(_JOINER, plain(text, limit)))
-    )
+    """The text for any place in a Markdown page, a table's cell included (CommonMark 0.31, section 2.4)."""
+    shown = _MARKUP.sub(r"\\\g<0>", _BARE_LINK.sub(_JOINER, plain(text, limit)))
+    return _NUMBER.sub(r"\1\\.", shown)
+
+
+def inert(text: str | None, limit: int = LIMIT) -> str:
+    """The text for a cell of a table artifact, which one UI shows as text and the other takes for Markdown: there it
+    may be set in bold, but is neither HTML, nor an image, nor a link to a page."""
+    return _DANGER.sub(_JOINER, plain(text, limit))
 
 
 def code(text: str | None, limit: int = LIMIT) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sluice.codes import CODES
 from sluice.history import RuleErrors
-from sluice.markdown import bar, code, escaped, plain, table
+from sluice.markdown import bar, code, escaped, inert, table
 from sluice.model import Report, Status
 
 #: Rows of the table of errors: one a rule and column. Prefect refuses events over 1.5 MB, and sends every artifact
@@ -121,17 +121,17 @@ def query_of_errors(import_id: int) -> str:
 
 
 def errors_table(rules: Sequence[RuleErrors]) -> list[dict[str, Any]]:
-    """One row a rule and column, the most frequent first. Cells are text, which Prefect shows as it is.
+    """One row a rule and column, the most frequent first.
 
     The order is that of the columns on Prefect's page, of which only the first are in view.
     """
     return [
         {
             "errors": rule.errors,
-            "column": plain(rule.column),
+            "column": inert(rule.column),
             "first line": rule.first_line,
-            "example": plain(rule.first_value, _EXAMPLE),
-            "message": plain(rule.first_message),
+            "example": inert(rule.first_value, _EXAMPLE),
+            "message": inert(rule.first_message),
             "code": rule.code,
             "category": rule.category,
             "rows": rule.rows,

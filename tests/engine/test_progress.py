@@ -143,11 +143,11 @@ def test_hostile_text_is_shown_as_text(home: Path, api: Api, tmp_path: Path) -> 
     artifacts = api.artifacts(shown["id"])
     page, description = artifacts["import-1-report"]["data"], artifacts["import-1-report"]["description"]
     for text in (page, description):
-        assert not re.search(r"<[a-z/]|\]\(|\x1b|\u202e|A{300}", text)
+        assert not re.search(r"(?<!\\)<[a-z/]|(?<!\\)\](?=\()|\x1b|\u202e|A{300}", text)
     for row in json.loads(artifacts["import-1-errors"]["data"]):
-        assert not re.search(r"\x1b|\u202e|A{300}", json.dumps(row, ensure_ascii=False))
+        assert not re.search(r"<[a-z/]|\]\(|\x1b|\u202e|A{300}", json.dumps(row, ensure_ascii=False))
     (sample,) = [line for line in page.splitlines() if line.startswith("| 2 |")]
-    assert sample.count("|") == 5
+    assert len(re.findall(r"(?<!\\)\|", sample)) == 5
     assert len(shown["name"]) < 250
 
 
@@ -173,7 +173,7 @@ def test_the_run_is_renamed_as_it_goes(home: Path, api: Api, monkeypatch: pytest
     percents = [percent for _, percent, _ in seen]
     assert percents == sorted(percents)
     assert percents[1] > 0
-    assert re.search(r"\*\*\d+ %\*\* · [\d,]+ records · [\d,]+ a second · \d+ rejected so far · \d+ s left", seen[2][2])
+    assert re.search(r"\*\*\d+ %\*\* · [\d,]+ records · \d+ rejected · [\d,]+ a second · \d+ s left", seen[2][2])
     assert flow_run(api, state)["name"] == "customers <- customers.csv"
     kinds = [event["event"] for event in api.events(state.state_details.flow_run_id, at_least=4)]
     assert "sluice.import.progress" in kinds
