@@ -99,9 +99,13 @@ class Page:
         """Into what was clicked."""
         self.ask("Input.insertText", text=text)
 
-    def picture(self) -> bytes:
-        """What the window shows, as PNG."""
-        return base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"])
+    def picture(self, height: int | None = None) -> bytes:
+        """What the window shows, or the top of it, as PNG."""
+        told: dict[str, Any] = {}
+        if height is not None:
+            width = self.run("window.innerWidth")
+            told["clip"] = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        return base64.b64decode(self.ask("Page.captureScreenshot", format="png", **told)["data"])
 
 
 @contextmanager

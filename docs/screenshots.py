@@ -29,7 +29,10 @@ WIDTH, HEIGHT = 1400, 900
 ROWS, BAD, RATE = 3_000_000, 0.01, 40_000
 
 #: Percent done at which the page is opened, which takes some seconds.
-HALF_WAY = 45
+HALF_WAY = 44
+
+#: Seconds a picture may take to become still; the page of a run that runs never is.
+SETTLED = 5.0
 
 
 class Photographer:
@@ -42,10 +45,14 @@ class Photographer:
     def look_at(self, path: str, until: str, height: int = HEIGHT) -> None:
         self.page.open(f"http://127.0.0.1:{self.service.port}/v2/{path}", until, WIDTH, height)
 
-    def keep(self, name: str) -> None:
-        time.sleep(3)  # the graph of a run takes its time to settle, after the text is there
+    def keep(self, name: str, height: int | None = None) -> None:
+        """Store what is to be seen, or the top of it, when it is still: the graph of a run takes its time to settle."""
+        seen, deadline = b"", time.monotonic() + SETTLED
+        while seen != (shown := self.page.picture(height)) and time.monotonic() < deadline:
+            seen = shown
+            time.sleep(2)
         path = IMAGES / f"{name}.png"
-        path.write_bytes(self.page.picture())
+        path.write_bytes(shown)
         click.echo(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000:,} kB")
 
 
@@ -59,14 +66,16 @@ def main() -> int:
         _form(photographer, big)
         run = service.start_run("big", source=str(big), dataset="customers", max_rows_per_second=RATE)
         _half_way(photographer, run)
+        for name in ("contacts", "people"):
+            service.end_of(service.start_run(name, source=f"samples/{name}.csv", dataset=name), 300)
         failed = service.start_run("leads", source=str(leads), dataset="leads", max_rejects="1%")
         service.end_of(failed, 300)
-        photographer.look_at(f"runs/flow-run/{failed}?tab=Details", "State Message")
+        photographer.look_at(f"runs/flow-run/{failed}?tab=Details", "State Message", 1080)
         photographer.keep("failed")
         service.end_of(run, 1800)
-        photographer.look_at("runs", "leads <- leads", 1100)
+        photographer.look_at("runs", "leads <- leads", 1200)
         photographer.keep("runs")
-        for name, height in (("report", 1300), ("errors", HEIGHT)):
+        for name, height in (("report", 1150), ("errors", HEIGHT)):
             photographer.look_at(f"artifacts/artifact/{_artifact(service, run, name)}", "State Message", height)
             photographer.keep(name)
     return 0
@@ -105,10 +114,10 @@ def _half_way(photographer: Photographer, run: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"The import has not come half-way: {photographer.service.state(run)}")
         time.sleep(0.5)
-    photographer.look_at(f"runs/flow-run/{run}?tab=Logs", "records so far", 1000)
+    photographer.look_at(f"runs/flow-run/{run}?tab=Logs", "Import #1")
     photographer.keep("running")
     photographer.page.click("Open menu")
-    photographer.keep("menu")
+    photographer.keep("menu", 240)
 
 
 def _percent(service: Service, run: str) -> int:

@@ -124,6 +124,17 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
+def test_every_picture_is_shown_and_small() -> None:
+    shown = {
+        (page.parent / link).resolve()
+        for page in PAGES
+        for link in re.findall(r"!\[[^\]]+\]\(([^)\s]+)\)", page.read_text())
+    }
+    pictures = set((ROOT / "docs/images").iterdir())
+    assert shown == pictures
+    assert max(picture.stat().st_size for picture in pictures) < 200_000
+
+
 def anchors(page: Path) -> set[str]:
     """The names GitHub gives to a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
