@@ -29,22 +29,25 @@ _MOST_BYTES = 2**31 - 1
 _WIDEST = 4 + 8 + 2 * 11
 
 
-def encode_binary(table: pa.Table, types: Sequence[str]) -> CopyData | None:
+def encode_binary(table: pa.Table, types: Sequence[str], order: Sequence[str] = ()) -> CopyData | None:
     """Encode every row of `table` for columns of these types (`wire_types`).
+
+    Args:
+        order: columns to sort the rows by; without any they stay in their order.
 
     Returns:
         None if a value is not of its column's type, as 40000 in an `int2`.
     """
-    parts = _encode_rows(table, types)
+    parts = _encode_rows(table, types, order)
     if parts is None:
         return None
     return CopyData((memoryview(_SIGNATURE), *parts, memoryview(_TRAILER)), rows=table.num_rows, types=tuple(types))
 
 
-def _encode_rows(table: pa.Table, types: Sequence[str]) -> list[memoryview] | None:
+def _encode_rows(table: pa.Table, types: Sequence[str], order: Sequence[str]) -> list[memoryview] | None:
     rows = table.num_rows
     if rows > 1 and table.nbytes + rows * (2 + len(types) * _WIDEST) > _MOST_BYTES:
-        halves = [_encode_rows(half, types) for half in (table.slice(0, rows // 2), table.slice(rows // 2))]
+        halves = [_encode_rows(half, types, order) for half in (table.slice(0, rows // 2), table.slice(rows // 2))]
         return None if None in halves else [part for half in halves if half for part in half]
     pieces = _pieces(table, types)
     if pieces is None:
@@ -52,6 +55,8 @@ def _encode_rows(table: pa.Table, types: Sequence[str]) -> list[memoryview] | No
     joined = pieces[0]
     if len(pieces) > 1:
         joined = pc.binary_join_element_wise(*pieces, b"", null_handling="replace", null_replacement=b"")
+    if order:  # the rows as they are sent: one copy of each, where sorting the columns would copy every value
+        joined = joined.take(pc.sort_indices(table, [(name, "ascending") for name in order]))
     return [data(joined).data]
 
 

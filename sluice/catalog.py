@@ -49,7 +49,8 @@ class UniqueIndex:
 
 @dataclass(frozen=True, slots=True)
 class TargetTable:
-    """What a table looks like to this role. `rights` are those of SELECT, INSERT, UPDATE it has on some column."""
+    """What a table looks like to this role. `rights` are those of SELECT, INSERT, UPDATE it has on some column.
+    `arranged` says that the order in which its rows lie is of use: it is clustered, or has a BRIN index."""
 
     table: TableName
     kind: str
@@ -59,6 +60,7 @@ class TargetTable:
     unlogged: bool = False
     row_triggers: bool = False
     row_security: bool = False
+    arranged: bool = False
 
     def column(self, name: str) -> TargetColumn | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -79,7 +81,7 @@ def inspect_table(connection: Connection, table: TableName) -> TargetTable | Non
         raise DatabaseError(
             f"This role may not use schema {table.schema}.", hint=f"Grant it: GRANT USAGE ON SCHEMA {table.schema}."
         )
-    select, insert, update, unlogged, row_triggers, row_security = facts
+    select, insert, update, unlogged, row_triggers, row_security, arranged = facts
     rights = {"SELECT": select, "INSERT": insert, "UPDATE": update}
     return TargetTable(
         table=table,
@@ -93,6 +95,7 @@ def inspect_table(connection: Connection, table: TableName) -> TargetTable | Non
         unlogged=unlogged,
         row_triggers=row_triggers,
         row_security=row_security,
+        arranged=arranged,
     )
 
 
@@ -103,7 +106,9 @@ SELECT c.oid, c.relkind::text, has_schema_privilege(n.oid, 'USAGE'),
        c.relpersistence = 'u',
        EXISTS (SELECT FROM pg_trigger AS t
                WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 1 = 1 AND t.tgenabled <> 'D'),
-       c.relrowsecurity AND row_security_active(c.oid)
+       c.relrowsecurity AND row_security_active(c.oid),
+       EXISTS (SELECT FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid JOIN pg_am AS m ON m.oid = x.relam
+               WHERE i.indrelid = c.oid AND (i.indisclustered OR m.amname = 'brin'))
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """

@@ -60,17 +60,17 @@ class _Misread(psycopg.errors.InvalidBinaryRepresentation):
 
 def encode(plan: LoadPlan, routed: Routed) -> CopyData:
     """The chunk as bytes for `load_chunk`; touches no connection, so another thread may do it ahead of time."""
-    return _encode_marked(plan, routed) if plan.lineage else _encode(routed.good, plan.wire)
+    return _encode_marked(plan, routed) if plan.lineage else _encode(plan, routed.good, plan.wire)
 
 
 def _encode_marked(plan: LoadPlan, routed: Routed) -> CopyData:
     marked = with_lineage(routed.good, plan.import_id, routed.lines)
-    return _encode(marked, plan.wire and (*plan.wire, "int8", "int8"))
+    return _encode(plan, marked, plan.wire and (*plan.wire, "int8", "int8"))
 
 
-def _encode(table: pa.Table, wire: tuple[str, ...] | None) -> CopyData:
+def _encode(plan: LoadPlan, table: pa.Table, wire: tuple[str, ...] | None) -> CopyData:
     """As CSV also where a value does not fit its column: then it is PostgreSQL that refuses it, in its own words."""
-    data = encode_binary(table, wire) if wire is not None else None
+    data = encode_binary(table, wire, plan.order) if wire is not None else None
     return encode_table(table) if data is None else data
 
 

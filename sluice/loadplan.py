@@ -23,6 +23,7 @@ class LoadPlan:
             from the violation of another unique constraint.
         lineage: whether `into` has `_import_id` and `_line`.
         wire: the type each of `columns` is sent as in COPY's binary format; None where COPY gets CSV.
+        order: the columns by which the rows of a chunk are sorted before they are sent so; empty for the file's order.
     """
 
     import_id: int
@@ -34,6 +35,7 @@ class LoadPlan:
     on_duplicate: OnDuplicate = OnDuplicate.SKIP
     lineage: bool = True
     wire: tuple[str, ...] | None = None
+    order: tuple[str, ...] = ()
 
     @property
     def table(self) -> sql.Identifier:

@@ -53,6 +53,7 @@ class TargetPlan:
         lineage: the table has `_import_id` and `_line`, and they are filled.
         extra: `_extra` is filled.
         wire: the types to send `columns` as in COPY's binary format; None where one of them cannot be.
+        order: the columns by which rows may be sorted before they are sent; empty where the file's order counts.
         notes: what the operator should know, for the report.
     """
 
@@ -63,6 +64,7 @@ class TargetPlan:
     lineage: bool
     extra: bool
     wire: tuple[str, ...] | None = None
+    order: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
 
@@ -193,6 +195,7 @@ def compare(dataset: Dataset, existing: TargetTable) -> TargetPlan:
         lineage=lineage,
         extra=extra,
         wire=_wire(dataset, existing),
+        order=key if lineage and _is_indifferent(dataset, existing) else (),
         notes=tuple(_notes(dataset, existing, lineage)),
     )
 
@@ -203,6 +206,14 @@ def _wire(dataset: Dataset, existing: TargetTable) -> tuple[str, ...] | None:
         types.append((EXTRA, ColumnType(TypeName.JSON)))
     pairs = [(type_, existing.column(name)) for name, type_ in types]
     return wire_types((type_, there.base if there is not None and there.plain else None) for type_, there in pairs)
+
+
+def _is_indifferent(dataset: Dataset, existing: TargetTable) -> bool:
+    """Whether rows that come in another order end up the same, but for where they lie: no trigger sees them, none gets
+    a number, none is for a partition."""
+    filled = {EXTRA, *LINEAGE, *(column.name for column in dataset.columns)}
+    numbered = any(column.has_default and column.name not in filled for column in existing.columns)
+    return existing.kind == "table" and not (existing.row_triggers or existing.arranged or numbered)
 
 
 def _table_problems(dataset: Dataset, existing: TargetTable) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -22,6 +23,9 @@ SECOND = [
     [141, "7.00", "twice"],
     [1, "many", "bad"],
 ]
+
+#: As the dataset would make it.
+TABLE = "id bigint PRIMARY KEY, amount numeric(8,2), note text, _import_id bigint, _line bigint"
 
 COMMITS = pytest.mark.parametrize("commit", list(Commit))
 
@@ -171,3 +175,50 @@ def test_how_a_file_is_cut_changes_nothing(bench: Bench, commit: Commit, mode: M
     assert {"csv.column_count", "csv.encoding", "csv.stray_quote", "db.check_violation", "key.duplicate"} < set(
         counts[7]
     )
+
+
+def test_chunks_are_sent_by_key_and_a_small_file_as_it_is(bench: Bench) -> None:
+    bench.dataset(ITEMS)
+    ids = random.Random(1).sample(range(1000), 200)
+    file = bench.file("items.csv", [HEADER, *([n, "1", ""] for n in ids)])
+
+    bench.run(file, dataset="items")
+    assert [n for (n,) in bench.query("SELECT id FROM items ORDER BY ctid")] == ids
+
+    bench.query("DROP TABLE items")
+    bench.run(file, dataset="items", chunk_bytes=700, force=True)
+    lying = bench.query("SELECT id, _line - 2 FROM items ORDER BY ctid")
+    assert [ids[at] for _, at in lying] == [n for n, _ in lying]
+    assert 0 < sum(before > after for (before, _), (after, _) in pairwise(lying)) < 10
+
+
+def test_rows_the_table_numbers_are_numbered_in_the_order_of_the_file(bench: Bench) -> None:
+    bench.query(f"CREATE TABLE items ({TABLE}, number serial)")
+    bench.dataset(ITEMS)
+    ids = random.Random(1).sample(range(1000), 200)
+
+    bench.run(bench.file("1.csv", [HEADER, *([n, "1", ""] for n in ids)]), dataset="items", chunk_bytes=700)
+
+    assert [n for (n,) in bench.query("SELECT id FROM items ORDER BY number")] == ids
+
+
+@pytest.mark.parametrize("mode", [Mode.INSERT, Mode.OVERWRITE, Mode.REPLACE])
+def test_sent_by_key_or_not_the_end_is_the_same(bench: Bench, mode: Mode) -> None:
+    """Some chunks go straight in, some hold keys that earlier rows have."""
+    bench.dataset(ITEMS)
+    dice = random.Random(2)
+    rows = [[dice.randrange(3000), f"{dice.randrange(10_000)}.5", "x"] for _ in range(500)]
+    file = bench.file("items.csv", [HEADER, *rows])
+    commit = Commit.ATOMIC if mode is Mode.REPLACE else Commit.PROGRESSIVE
+    ends = []
+    for chunk_bytes in (None, 300):
+        bench.query(
+            "DROP TABLE IF EXISTS items; TRUNCATE sluice.imports, sluice.before_images, sluice.rejected_rows,"
+            " sluice.row_errors RESTART IDENTITY CASCADE;"
+            f" CREATE TABLE items ({TABLE}); INSERT INTO items (id) SELECT generate_series(1, 100)"
+        )
+        bench.run(file, dataset="items", mode=mode, commit=commit, chunk_bytes=chunk_bytes)
+        ends.append(bench.end_state("items"))
+
+    assert ends[0] == ends[1]
+    assert ends[0]["errors"]

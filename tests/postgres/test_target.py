@@ -199,6 +199,42 @@ def test_extra_columns_need_their_column(connection: Connection) -> None:
         )
 
 
+MARKS = "_import_id bigint, _line bigint"
+
+
+@pytest.mark.parametrize(
+    ("ddl", "order"),
+    [
+        (f"CREATE TABLE people (id int PRIMARY KEY, name text, {MARKS})", ("id",)),
+        (f"CREATE TABLE people (id int PRIMARY KEY, name text, age int, {MARKS})", ("id",)),
+        ("CREATE TABLE people (id int PRIMARY KEY, name text)", ()),
+        (f"CREATE TABLE people (id int PRIMARY KEY, name text, number serial, {MARKS})", ()),
+        (f"CREATE TABLE people (id int PRIMARY KEY, name text, n int GENERATED ALWAYS AS IDENTITY, {MARKS})", ()),
+        (f"CREATE TABLE people (id int PRIMARY KEY, name text, {MARKS}) PARTITION BY RANGE (id)", ()),
+        (
+            f"CREATE TABLE people (id int PRIMARY KEY, name text, {MARKS}); CREATE INDEX ON people USING brin (_line)",
+            (),
+        ),
+        (f"CREATE TABLE people (id int PRIMARY KEY, name text, {MARKS}); CLUSTER people USING people_pkey", ()),
+        (
+            f"CREATE TABLE people (id int PRIMARY KEY, name text, {MARKS});"
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+            "CREATE TRIGGER f BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION f()",
+            (),
+        ),
+    ],
+)
+def test_rows_may_be_sorted_where_nobody_can_tell(
+    connection: Connection, ddl: LiteralString, order: tuple[str, ...]
+) -> None:
+    assert plan_for(connection, ddl).order == order
+
+
+def test_rows_without_a_key_are_not_sorted(connection: Connection) -> None:
+    ddl: LiteralString = f"CREATE TABLE people (id int PRIMARY KEY, name text, {MARKS})"
+    assert plan_for(connection, ddl, replace(PEOPLE, mode=Mode.APPEND)).order == ()
+
+
 NUMERIC_4 = ColumnType(TypeName.NUMERIC, 10, 4)
 FITTING = [
     (ColumnType(TypeName.TEXT), "text varchar varchar(5) char(5) inet interval time", "int bytea date uuid time(0)"),

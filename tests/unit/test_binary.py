@@ -220,6 +220,18 @@ def test_more_bytes_than_an_array_may_have_are_sent_in_parts() -> None:
     assert b"".join(data.parts) == whole
 
 
+def test_rows_can_be_sorted_before_they_are_sent() -> None:
+    table = pa.table({"a": [2, 1, 2, None], "b": ["x", "y", None, "z"], "c": ["é", "b", "", None]})
+    types = ("int8", "text", "text")
+    plain = list(read(encoded(table, *types)))
+
+    data = encode_binary(table, types, order=("a", "b"))
+
+    assert data is not None
+    assert data.rows == 4
+    assert list(read(b"".join(data.parts))) == [plain[1], plain[0], plain[2], plain[3]]
+
+
 TEXT, NUMERIC = ColumnType(TypeName.TEXT), ColumnType(TypeName.NUMERIC, 38, 2)
 
 
