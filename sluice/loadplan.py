@@ -23,7 +23,7 @@ class LoadPlan:
             from the violation of another unique constraint.
         lineage: whether `into` has `_import_id` and `_line`.
         wire: the type each of `columns` is sent as in COPY's binary format; None where COPY gets CSV.
-        order: the columns by which the rows of a chunk are sorted before they are sent so; empty for the file's order.
+        order: the columns by which rows are sorted before they go in together; empty for the file's order.
     """
 
     import_id: int

@@ -69,8 +69,8 @@ def settle(conn: Connection, plan: LoadPlan, source: sql.Identifier, *, last: bo
 
 def insert_all(conn: Connection, plan: LoadPlan, source: sql.Identifier) -> bool:
     """Insert every row of `source`, or, if the database refuses any, none: False."""
-    statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} s ORDER BY s._line").format(
-        plan.table, insert_columns(plan), values(plan), source
+    statement = sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} s ORDER BY {}").format(
+        plan.table, insert_columns(plan), values(plan), source, list_columns(plan.order or ("_line",), "s")
     )
     expected = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(source)).fetchone()
     try:

@@ -53,7 +53,7 @@ class TargetPlan:
         lineage: the table has `_import_id` and `_line`, and they are filled.
         extra: `_extra` is filled.
         wire: the types to send `columns` as in COPY's binary format; None where one of them cannot be.
-        order: the columns by which rows may be sorted before they are sent; empty where the file's order counts.
+        order: the columns by which rows may be sorted before they go in; empty where the file's order counts.
         notes: what the operator should know, for the report.
     """
 

@@ -177,19 +177,20 @@ def test_how_a_file_is_cut_changes_nothing(bench: Bench, commit: Commit, mode: M
     )
 
 
-def test_chunks_are_sent_by_key_and_a_small_file_as_it_is(bench: Bench) -> None:
+@pytest.mark.parametrize(("commit", "most"), [(Commit.PROGRESSIVE, 10), (Commit.ATOMIC, 0)])
+def test_rows_go_in_by_key_and_a_small_file_as_it_is(bench: Bench, commit: Commit, most: int) -> None:
     bench.dataset(ITEMS)
     ids = random.Random(1).sample(range(1000), 200)
     file = bench.file("items.csv", [HEADER, *([n, "1", ""] for n in ids)])
 
-    bench.run(file, dataset="items")
+    bench.run(file, dataset="items", commit=commit)
     assert [n for (n,) in bench.query("SELECT id FROM items ORDER BY ctid")] == ids
 
     bench.query("DROP TABLE items")
-    bench.run(file, dataset="items", chunk_bytes=700, force=True)
+    bench.run(file, dataset="items", commit=commit, chunk_bytes=700, force=True)
     lying = bench.query("SELECT id, _line - 2 FROM items ORDER BY ctid")
     assert [ids[at] for _, at in lying] == [n for n, _ in lying]
-    assert 0 < sum(before > after for (before, _), (after, _) in pairwise(lying)) < 10
+    assert sum(before > after for (before, _), (after, _) in pairwise(lying)) <= most
 
 
 def test_rows_the_table_numbers_are_numbered_in_the_order_of_the_file(bench: Bench) -> None:
