@@ -149,7 +149,7 @@ def test_hostile_text_is_shown_as_text(home: Path, api: Api, tmp_path: Path) -> 
         assert not re.search(r"<[a-z/]|\]\(|\x1b|\u202e|A{300}", json.dumps(row, ensure_ascii=False))
     (sample,) = [line for line in page.splitlines() if line.startswith("| 2 |")]
     assert len(re.findall(r"(?<!\\)\|", sample)) == 5
-    assert shown["name"] == "contacts <- a|b <i>`x`longlongl…nglonglonglong.csv"
+    assert shown["name"] == "contacts <- a|b <i>`x`longlonglo…onglonglonglong.csv"
 
 
 def test_the_run_is_renamed_as_it_goes(home: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
