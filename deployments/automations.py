@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 #: than this, healthy runs were marked Crashed.
 _ZOMBIE_AFTER = timedelta(seconds=120)
 
+#: A process is there some seconds after a worker took a run up; in a cluster, its image may have to be fetched first.
+_STILLBORN_AFTER = timedelta(minutes=10)
+
 ZOMBIES = "sluice: a run without a process"
+STILLBORN = "sluice: a run that never began"
 FAILED = "sluice: an import failed"
 REJECTED = "sluice: an import rejected many records"
 
@@ -123,34 +127,51 @@ def _percent(value: str | None) -> int | None:
 
 def zombies() -> Automation:
     """Marks a run of a deployment Crashed when its process has been silent for two minutes."""
+    return _burial(
+        ZOMBIES,
+        "Its worker was stopped hard: Prefect alone would show such a run as Running for ever.",
+        after="heartbeat",
+        expect=("heartbeat", *_ENDS),
+        within=_ZOMBIE_AFTER,
+        message="No sign of life from its process for two minutes. Importing the file again resumes it.",
+    )
+
+
+def stillborn() -> Automation:
+    """Marks a run of a deployment Crashed that a worker took up, and that has not begun ten minutes later."""
+    return _burial(
+        STILLBORN,
+        "Its worker's host died before there was a process: Prefect alone would show such a run as Pending for ever.",
+        after="Pending",
+        expect=("Running", "heartbeat", *_ENDS),
+        within=_STILLBORN_AFTER,
+        message="Its worker took it up ten minutes ago, and it has not begun.",
+    )
+
+
+def _burial(
+    name: str, description: str, *, after: str, expect: Sequence[str], within: timedelta, message: str
+) -> Automation:
     from prefect.automations import Automation
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import EventTrigger, Posture
 
-    ends = {f"prefect.flow-run.{end}" for end in _ENDS}
     return Automation(
-        name=ZOMBIES,
-        description="Its worker was stopped hard: Prefect alone would show such a run as Running for ever.",
+        name=name,
+        description=description,
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *ends},
+            after={f"prefect.flow-run.{after}"},
+            expect={f"prefect.flow-run.{one}" for one in expect},
             match={"prefect.resource.id": "prefect.flow-run.*"},
             # Runs of `sluice import` in a shell are not ours to judge: their heartbeat may be slower.
             match_related={"prefect.resource.role": "deployment", "prefect.resource.id": "prefect.deployment.*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,  # fires when fewer than this came; 0 never does
-            within=_ZOMBIE_AFTER,
+            within=within,
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                name="Crashed",
-                force=False,
-                message="No sign of life from its process for two minutes. Importing the file again resumes it.",
-            )
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", force=False, message=message)],
     )
 
 
@@ -267,7 +288,7 @@ def apply(environ: Mapping[str, str]) -> list[str]:
         ValueError: as `Alerts.from_environment`.
     """
     alerts = Alerts.from_environment(environ)
-    wanted = [zombies(), *(alerts_of(alerts) if alerts.configured else [])]
+    wanted = [zombies(), stillborn(), *(alerts_of(alerts) if alerts.configured else [])]
     for automation in wanted:
         upsert(automation)
     names = [automation.name for automation in wanted]

@@ -200,7 +200,7 @@ def test_provisioning_again_changes_nothing(service: Service) -> None:
             [sys.executable, "-m", "deployments.provision"], cwd=ROOT, env=environ, check=True, capture_output=True
         )
     assert there() == before
-    assert len(before[0]) == 3  # automations
+    assert len(before[0]) == 4  # automations
 
 
 def test_a_second_one_says_so_and_ends(service: Service) -> None:

@@ -44,10 +44,12 @@ def test_what_cannot_work_is_refused_by_its_name_without_its_value(name: str, va
 
 
 def test_every_end_of_a_run_is_a_sign_of_life() -> None:
-    from deployments.automations import zombies
+    from deployments.automations import stillborn, zombies
 
-    trigger = zombies().model_dump()["trigger"]
-    assert trigger["threshold"] == 1
-    assert trigger["within"].total_seconds() >= 4 * 30  # heartbeats
-    for name in ("heartbeat", "Completed", "CompletedWithRejects", "Failed", "Unavailable", "Cancelled", "Crashed"):
-        assert f"prefect.flow-run.{name}" in trigger["expect"]
+    for automation in (zombies(), stillborn()):
+        trigger = automation.model_dump()["trigger"]
+        assert trigger["threshold"] == 1
+        assert trigger["within"].total_seconds() >= 4 * 30  # heartbeats
+        for name in ("heartbeat", "Completed", "CompletedWithRejects", "Failed", "Unavailable", "Cancelled", "Crashed"):
+            assert f"prefect.flow-run.{name}" in trigger["expect"]
+    assert "prefect.flow-run.Running" in stillborn().model_dump()["trigger"]["expect"]
