@@ -11,14 +11,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 
-from sluice.dataset import dataset_names
 from sluice.errors import SluiceError
-from sluice.inbox_remote import RemoteInbox
+from sluice.inbox_remote import LOOK_SECONDS, RemoteInbox
 from sluice.prefect_api import PrefectApi, PrefectApiError
 from sluice.settings import Settings
 from tasks.inbox import Watch
+from tasks.inbox_store import StoreWatch
 
 #: Seconds between two looks: a look at an inbox of 1,000 files takes some hundredths.
 _INTERVAL = 0.5
@@ -26,9 +25,6 @@ _INTERVAL = 0.5
 #: Seconds between two looks after one that failed.
 _PAUSE = 3.0
 
-
-#: Seconds between two looks at an object store: each is a request that costs money.
-_REMOTE_INTERVAL = 5.0
 
 _LOG = logging.getLogger("sluice.inbox")
 
@@ -42,18 +38,13 @@ def main() -> int:
     settings = Settings.from_environment()
     watch = Watch(settings, PrefectApi.from_environment(settings.home), _LOG)
     _LOG.info("watching %s", settings.inbox)
-    remote = RemoteInbox.from_environment(settings.inbox)
-    if remote is not None:  # in a thread, so that a long download holds up no other file
-        _LOG.info("watching %s", remote.shown)
-        fetch = partial(_fetch, remote, settings)
-        threading.Thread(target=_again_and_again, args=(fetch, _REMOTE_INTERVAL, stop), daemon=True).start()
+    remote = RemoteInbox.from_environment()
+    if remote is not None:  # in a thread, so that a slow store holds up no local file
+        _LOG.info("watching %s", remote.uri)
+        store = StoreWatch(settings, watch.api, _LOG, remote)
+        threading.Thread(target=_again_and_again, args=(store.scan, LOOK_SECONDS, stop), daemon=True).start()
     _again_and_again(watch.scan, _INTERVAL, stop)
     return 0
-
-
-def _fetch(remote: RemoteInbox, settings: Settings) -> None:
-    for path in remote.fetch(dataset_names(settings.datasets)):
-        _LOG.info("%s/%s: fetched", path.parent.name, ascii(path.name)[1:-1])
 
 
 def _again_and_again(look: Callable[[], object], interval: float, stop: threading.Event) -> None:

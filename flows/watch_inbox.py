@@ -10,11 +10,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.form import asked
-from sluice.dataset import dataset_names
-from sluice.inbox_remote import RemoteInbox
+from sluice.inbox_remote import LOOK_SECONDS, RemoteInbox
 from sluice.settings import Settings
 from tasks.inbox import Watch
 from tasks.inbox_import import prefect_api
+from tasks.inbox_store import StoreWatch
 
 _INTERVAL = 0.5
 
@@ -31,12 +31,15 @@ def watch_inbox(
     """
     settings = Settings.from_environment()
     watch = Watch(settings, prefect_api(), get_run_logger())
-    remote = RemoteInbox.from_environment(settings.inbox)
+    remote = RemoteInbox.from_environment()
+    store = None if remote is None else StoreWatch(settings, watch.api, watch.log, remote)
+    in_store, look_at = 0, 0.0
     deadline = time.monotonic() + seconds
     while True:
-        if remote is not None:
-            remote.fetch(dataset_names(settings.datasets))
-        if not (left := watch.scan()) or time.monotonic() >= deadline:
+        if store is not None and time.monotonic() >= look_at:
+            in_store, look_at = store.scan(), time.monotonic() + LOOK_SECONDS
+        left = watch.scan() + in_store
+        if not left or time.monotonic() >= deadline:
             break
         time.sleep(_INTERVAL)
     return Completed(message=f"{left:,} files are waiting or being imported." if left else "The inbox is empty.")

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 #: Where taken files lie, within their dataset's folder: the same file system, so that a rename is atomic.
 IMPORTING = ".importing"
@@ -29,6 +30,9 @@ UNFINISHED = "+"
 #: `x.csv.done` says that `x.csv` is complete. A dataset's folder that holds a file `.require-done` takes no other.
 DONE = ".done"
 REQUIRE_DONE = ".require-done"
+
+#: Ends the name of the text beside a failed file.
+WHY = ".why.txt"
 
 #: Names that copy programs, browsers, editors and SFTP clients give to files they have not finished.
 _UNFINISHED_NAMES = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".swp", "~")
@@ -71,6 +75,27 @@ class Dropped:
     path: Path
     stamp: Stamp
     marked: bool = False
+
+    @property
+    def size(self) -> int:
+        return self.stamp.size
+
+    @property
+    def age(self) -> tuple[float, str]:
+        """Sorts the oldest first: by its modification, then by name."""
+        return self.stamp.mtime, self.path.name
+
+
+class Waiting(Protocol):
+    """A complete file, wherever it lies."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def age(self) -> tuple[float, str]: ...
+
+
+W = TypeVar("W", bound=Waiting)
 
 
 class Looks:
@@ -117,20 +142,20 @@ def stillness_needed(file: Dropped, written_to: bool | None) -> float:
     return STILL_SECONDS if written_to is False else STILL_SECONDS_UNSURE
 
 
-def next_batch(complete: Iterable[Dropped]) -> list[Dropped]:
+def next_batch(complete: Iterable[W]) -> list[W]:
     """The files of the next flow run: the oldest one; if it is small, the small ones that follow it, too.
 
     The order is that of their modification, then of their names: a later file may bring an earlier one's rows
     up to date.
     """
-    batch: list[Dropped] = []
+    batch: list[W] = []
     size = 0
-    for file in sorted(complete, key=lambda file: (file.stamp.mtime, file.path.name)):
-        size += file.stamp.size
-        if batch and (file.stamp.size > SMALL_BYTES or size > BATCH_BYTES or len(batch) == BATCH_FILES):
+    for file in sorted(complete, key=lambda file: file.age):
+        size += file.size
+        if batch and (file.size > SMALL_BYTES or size > BATCH_BYTES or len(batch) == BATCH_FILES):
             break
         batch.append(file)
-        if file.stamp.size > SMALL_BYTES:
+        if file.size > SMALL_BYTES:
             break
     return batch
 
@@ -177,14 +202,22 @@ UNAVAILABLE = "Unavailable"
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
+def is_ended(run: Run) -> bool:
+    return run.state in _ENDED
+
+
+def is_interrupted(run: Run) -> bool:
+    """Whether a run ended in a way that says nothing about its files: another is to go on with them."""
+    return run.state == "CRASHED" or run.name == UNAVAILABLE or run.stopped_by_service
+
+
 def next_step(run: Run | None, attempt: Attempt, wall: float) -> Step:
     """What to do with a claim, from what the server says of its run. `run` is None where there is none."""
     if run is None:
         return Step.SUBMIT if wall >= attempt.not_before else Step.WAIT
-    if run.state not in _ENDED:
+    if not is_ended(run):
         return Step.WAIT
-    interrupted = run.state == "CRASHED" or run.name == UNAVAILABLE or run.stopped_by_service
-    return Step.AGAIN if interrupted else Step.SETTLE
+    return Step.AGAIN if is_interrupted(run) else Step.SETTLE
 
 
 def after(attempt: Attempt, run: Run, left: int, wall: float) -> Attempt | None:
@@ -195,8 +228,13 @@ def after(attempt: Attempt, run: Run, left: int, wall: float) -> Attempt | None:
     fruitless = attempt.fruitless + 1 if left >= attempt.left else 0
     if fruitless >= TRIES and run.state == "CRASHED":
         return None
-    pause = min(2.0**fruitless, 60.0) if fruitless and not run.stopped_by_service else 0.0
+    pause = pause_after(fruitless) if fruitless and not run.stopped_by_service else 0.0
     return Attempt(attempt.number + 1, left, fruitless, wall + pause)
+
+
+def pause_after(fruitless: int) -> float:
+    """Seconds before the next attempt after so many that finished nothing."""
+    return min(2.0**fruitless, 60.0)
 
 
 def safe_name(name: str, taken: Iterable[str] = ()) -> str:

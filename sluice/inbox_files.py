@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import filecmp
+import hashlib
 import json
 import os
 import secrets
@@ -25,6 +26,7 @@ from sluice.inbox import (
     IMPORTING,
     REQUIRE_DONE,
     UNFINISHED,
+    WHY,
     Attempt,
     Dropped,
     Stamp,
@@ -65,6 +67,49 @@ class Taken:
     def day(self) -> str:
         """The day it was taken, UTC."""
         return f"{self.key[:4]}-{self.key[4:6]}-{self.key[6:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenFile:
+    """One of them, to be imported and moved away. `home`: where the archive is."""
+
+    claim: Taken
+    path: Path
+    home: Path
+
+    @property
+    def dataset(self) -> str:
+        return self.claim.dataset
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def source(self) -> str:
+        return str(self.path)
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, in words."""
+        return f"Taken: {self.claim.key[:15]} UTC, out of {self.claim.folder.parents[1]}."
+
+    def sha256(self) -> str:
+        """Of its content. Reads it through.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def archive(self, name: str) -> bool:
+        """Move it to `archive/<dataset>/<day>/`. False where somebody else did."""
+        return archive(self.path, self.home, self.claim, name) is not None
+
+    def fail(self, name: str, why: str) -> bool:
+        """Move it to `failed/<dataset>/`, with a text beside it that says why; otherwise as `archive`."""
+        return fail(self.path, self.home, self.claim, name, why) is not None
 
 
 def look(folder: Path) -> Seen:
@@ -253,13 +298,13 @@ def fail(path: Path, home: Path, claim: Taken, name: str, why: str) -> Path | No
     """Move a failed file to `failed/<dataset>/`, with a text beside it that says why."""
     folder = home / "failed" / claim.dataset
     folder.mkdir(parents=True, exist_ok=True)
-    text = folder / fitted("", name, ".why.txt")
+    text = folder / fitted("", name, WHY)
     _write(text, why)  # first: no file is to lie there without one
     moved = _moved(path, folder, name)
     if moved is None and not (folder / name).exists():
         text.unlink(missing_ok=True)
     elif moved is not None and moved.name != name:
-        _write(folder / fitted("", moved.name, ".why.txt"), why)
+        _write(folder / fitted("", moved.name, WHY), why)
     return moved
 
 
@@ -283,7 +328,7 @@ def forget(home: Path, dataset: str, name: str) -> None:
     folder = home / "failed" / dataset
     with suppress(OSError):
         if not (folder / name).exists():
-            (folder / fitted("", name, ".why.txt")).unlink()
+            (folder / fitted("", name, WHY)).unlink()
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from sluice.database import translated
 from sluice.history import Connection, is_complete
@@ -23,13 +21,17 @@ class Known:
 
 
 @translated()
-def by_source(connection: Connection, sources: Iterable[str]) -> dict[str, Known]:
-    """The latest import of each source, by the path it was imported from."""
+def by_source(connection: Connection, sources: Iterable[str], run: str | None = None) -> dict[str, Known]:
+    """The latest import of each source, by the path or address it was imported from.
+
+    Args:
+        run: only those of this flow run; an address may name another file by now.
+    """
     stored = {storable(source): source for source in sources}
     found = connection.execute(
         "SELECT DISTINCT ON (source) source, id, status, message FROM sluice.imports WHERE source = ANY(%s)"
-        " ORDER BY source, id DESC",
-        [list(stored)],
+        " AND (flow_run_id = %s OR %s::text IS NULL) ORDER BY source, id DESC",
+        [list(stored), run, run],
     ).fetchall()
     return {
         stored[source]: Known(import_id, is_complete(status) or status == Status.UNDONE, message)
@@ -38,17 +40,11 @@ def by_source(connection: Connection, sources: Iterable[str]) -> dict[str, Known
 
 
 @translated()
-def by_content(connection: Connection, path: Path, dataset: str) -> int | None:
-    """The complete import of this very content into a dataset, from wherever it came. Reads the file through.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def by_content(connection: Connection, sha256: str, dataset: str) -> int | None:
+    """The complete import of this very content into a dataset, from wherever it came."""
     found = connection.execute(
         "SELECT id FROM sluice.imports WHERE sha256 = %s AND dataset = %s AND status = ANY(%s)"
         " ORDER BY id DESC LIMIT 1",
-        [digest, dataset, [Status.COMPLETED, Status.COMPLETED_WITH_REJECTS]],
+        [sha256, dataset, [Status.COMPLETED, Status.COMPLETED_WITH_REJECTS]],
     ).fetchone()
     return None if found is None else int(found[0])

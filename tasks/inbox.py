@@ -10,15 +10,17 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sluice import inbox_files as files
 from sluice.dataset import dataset_names
 from sluice.errors import SluiceError
+from sluice.history import Connection
 from sluice.inbox import (
+    WHY,
     Attempt,
     Dropped,
     Looks,
@@ -32,7 +34,8 @@ from sluice.inbox import (
     stillness_needed,
     strangers,
 )
-from sluice.inbox_files import Seen, Taken
+from sluice.inbox_files import Seen, Taken, TakenFile
+from sluice.inbox_ledger import Known, by_source
 from sluice.prefect_api import PrefectApi, PrefectApiError
 from sluice.settings import Settings
 from tasks.inbox_settle import emit, settle_ended
@@ -59,6 +62,29 @@ def import_many(api: PrefectApi) -> bool:
             return False
         raise
     return True
+
+
+def run_of(api: PrefectApi, said: Mapping[str, Any]) -> Run:
+    """A flow run, from what the API says of it."""
+    state = said.get("state") or {}
+    stopped = False
+    if state.get("type") == "CANCELLED":
+        history = api.get(f"/flow_run_states/?flow_run_id={said['id']}")
+        stopped = any(SERVICE_STOPS in (one.get("message") or "") for one in history)
+    return Run(said["id"], state.get("type") or "", state.get("name") or "", state.get("message") or "", stopped)
+
+
+def tell(api: PrefectApi, log: Log, event: str, dataset: str, name: str, payload: Mapping[str, Any]) -> None:
+    """Say what became of a file in the log, and as an event that automations can act on."""
+    log.log(
+        logging.INFO if event == "archived" else logging.WARNING,
+        "%s/%s: %s %s", dataset, ascii(name)[1:-1], event, ", ".join(map(str, payload.values())),
+    )  # fmt: skip
+    emit(api, event, dataset, name, payload)
+
+
+def _known(connection: Connection, taken: Iterable[TakenFile]) -> dict[str, Known]:
+    return by_source(connection, [file.source for file in taken])
 
 
 @dataclass(slots=True)
@@ -166,15 +192,7 @@ class Watch:
         if not keys:
             return {}
         found = self.api.post("/flow_runs/filter", {"flow_runs": {"idempotency_key": {"any_": keys}}, "limit": 200})
-        return {one["idempotency_key"]: self._run(one) for one in found}
-
-    def _run(self, said: Mapping[str, Any]) -> Run:
-        state = said.get("state") or {}
-        stopped = False
-        if state.get("type") == "CANCELLED":
-            history = self.api.get(f"/flow_run_states/?flow_run_id={said['id']}")
-            stopped = any(SERVICE_STOPS in (one.get("message") or "") for one in history)
-        return Run(said["id"], state.get("type") or "", state.get("name") or "", state.get("message") or "", stopped)
+        return {one["idempotency_key"]: run_of(self.api, one) for one in found}
 
     def _submit(self, claim: Taken, attempt: Attempt) -> None:
         many = len(claim.files) > 1
@@ -208,7 +226,7 @@ class Watch:
     def _settle(self, claim: Taken, attempt: Attempt, run: Run, step: Step) -> bool:
         """Put the files of an ended run where they belong; True when none is left."""
         try:
-            left = settle_ended(self.settings, claim, run, retry=step is Step.AGAIN, tell=self.tell)
+            left = self._settle_files(claim, claim.files, run, retry=step is Step.AGAIN)
             if not left:
                 files.release(claim)
                 return True
@@ -218,7 +236,7 @@ class Watch:
                 files.write_attempt(claim, following)
                 return False
             # Enough. The oldest file was under way whenever the process died; the others get their turn without it.
-            settle_ended(self.settings, replace(claim, files=tuple(left[:1])), run, retry=False, tell=self.tell)
+            self._settle_files(claim, [left[0].path], run, retry=False)
             if len(left) > 1:
                 files.write_attempt(claim, Attempt(attempt.number + 1, len(left) - 1))
                 return False
@@ -231,19 +249,19 @@ class Watch:
             return False
         return True
 
+    def _settle_files(self, claim: Taken, paths: Iterable[Path], run: Run, *, retry: bool) -> list[TakenFile]:
+        taken = [TakenFile(claim, path, self.settings.home) for path in paths]
+        return settle_ended(self.settings, taken, run, retry=retry, tell=self.tell, known_of=_known)
+
     def tell(self, event: str, dataset: str, name: str, **payload: Any) -> None:
-        """Say it in the log, and as an event that automations can act on."""
-        self.log.log(
-            logging.INFO if event == "archived" else logging.WARNING,
-            "%s/%s: %s %s", dataset, ascii(name)[1:-1], event, ", ".join(map(str, payload.values())),
-        )  # fmt: skip
-        emit(self.api, event, dataset, name, payload)
+        """As `tasks.inbox.tell`."""
+        tell(self.api, self.log, event, dataset, name, payload)
 
     def _refuse(self, dataset: str, name: str, why: str) -> None:
         """Report a file that stays where it is."""
         if self._new(f"{dataset}/{name}"):
             text = f"{name}\n\n{why}\nIt stays in the inbox, and is taken as soon as that is mended.\n"
-            files.notice(self.settings.home / "failed" / dataset / fitted("", name, ".why.txt"), text)
+            files.notice(self.settings.home / "failed" / dataset / fitted("", name, WHY), text)
             self.tell("ignored", dataset, name, why=why)
 
     def _tell_strangers(self, datasets: list[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -12,7 +11,6 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 
 from sluice.errors import AlreadyImported, ImportCancelled, SluiceError, Superseded, TransientError
-from sluice.inbox_files import Taken
 from sluice.inbox_ledger import Known
 from sluice.markdown import plain
 from sluice.model import Report
@@ -20,7 +18,7 @@ from sluice.opening import opened
 from sluice.prefect_api import PrefectApi
 from sluice.request import Request
 from sluice.settings import Settings, user_name
-from tasks.inbox_settle import emit, settle_failed, settle_imported
+from tasks.inbox_settle import Dropped, emit, settle_failed, settle_imported
 from tasks.retries import RETRY_DELAYS, only_if_transient
 
 
@@ -49,7 +47,7 @@ def tell(event: str, dataset: str, name: str, **payload: Any) -> None:
 
 
 def _task_run_name(parameters: dict[str, Any]) -> str:
-    return plain(parameters["path"].name, 80)
+    return plain(parameters["file"].name, 80)
 
 
 @task(
@@ -60,18 +58,18 @@ def _task_run_name(parameters: dict[str, Any]) -> str:
     retry_delay_seconds=RETRY_DELAYS,
     retry_condition_fn=only_if_transient,
 )
-def import_one(settings: Settings, claim: Taken, path: Path) -> Outcome:
+def import_one(settings: Settings, file: Dropped) -> Outcome:
     """One file, from its claim in the ledger to its place in the archive or among the failed.
 
     Raises:
         TransientError: try again. Superseded, ImportCancelled: the file is left to whoever did that.
     """
-    name = plain(path.name, 80)
+    name = plain(file.name, 80)
     try:
-        report = _imported(settings, claim, path)
+        report = _imported(settings, file)
     except AlreadyImported as error:
-        settle_imported(settings, claim, path, error.imported_as, tell, before=True)
-        outcome = Outcome(path.name, error.imported_as, before=True, message=str(error))
+        settle_imported(file, error.imported_as, tell, before=True)
+        outcome = Outcome(file.name, error.imported_as, before=True, message=str(error))
     except (TransientError, Superseded, ImportCancelled):
         raise
     except Exception as error:
@@ -80,18 +78,18 @@ def import_one(settings: Settings, claim: Taken, path: Path) -> Outcome:
         why = str(error) if isinstance(error, SluiceError) else f"An error nobody foresaw: {type(error).__name__}."
         import_id = getattr(error, "import_id", None)
         known = Known(import_id, False, why) if import_id is not None else None
-        settle_failed(settings, claim, path, known, why, tell)
-        outcome = Outcome(path.name, import_id, failed=True, message=why)
+        settle_failed(file, known, why, tell)
+        outcome = Outcome(file.name, import_id, failed=True, message=why)
     else:
         assert report.import_id is not None, "only a dry run has no number"
-        settle_imported(settings, claim, path, report.import_id, tell)
-        outcome = Outcome(path.name, report.import_id, report.records, report.rejected, message=report.message)
+        settle_imported(file, report.import_id, tell)
+        outcome = Outcome(file.name, report.import_id, report.records, report.rejected, message=report.message)
     get_run_logger().info("%s: %s", name, outcome.message)
     return outcome
 
 
-def _imported(settings: Settings, claim: Taken, path: Path) -> Report:
-    request = Request(str(path), dataset=claim.dataset, wait=True)
+def _imported(settings: Settings, file: Dropped) -> Report:
+    request = Request(file.source, dataset=file.dataset, wait=True)
     run_id = str(flow_run.id) if flow_run.id else None
     with opened(request, settings, flow_run_id=run_id, started_by=user_name()) as running:
         for window in running.windows:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
-from sluice import inbox_files as files
 from sluice.database import connect, database_url
+from sluice.history import Connection
 from sluice.inbox import Run, archived_name, numbered
-from sluice.inbox_files import Taken
-from sluice.inbox_ledger import Known, by_content, by_source
+from sluice.inbox_ledger import Known, by_content
 from sluice.migrate import ensure_ledger
 from sluice.prefect_api import PrefectApi, PrefectApiError
 from sluice.settings import Settings
@@ -38,59 +36,86 @@ def emit(api: PrefectApi, event: str, dataset: str, name: str, payload: Mapping[
 Tell = Callable[..., None]
 
 
-def settle_ended(settings: Settings, claim: Taken, run: Run, *, retry: bool, tell: Tell) -> list[Path]:
+class Dropped(Protocol):
+    """A dropped file that is being imported: `sluice.inbox_files.TakenFile`, `sluice.inbox_remote.Object`."""
+
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    def sha256(self) -> str: ...
+    def archive(self, name: str) -> bool: ...
+    def fail(self, name: str, why: str) -> bool: ...
+
+
+F = TypeVar("F", bound=Dropped)
+
+
+def settle_ended(
+    settings: Settings,
+    files: Iterable[F],
+    run: Run,
+    *,
+    retry: bool,
+    tell: Tell,
+    known_of: Callable[[Connection, Iterable[F]], Mapping[str, Known]],
+) -> list[F]:
     """Move the files of a run that has ended: by what the ledger knows of each, or else by what the run says.
 
     With `retry` those that are not imported yet stay. Returns the ones that stay.
 
+    Args:
+        known_of: asks the ledger; source -> what it knows.
+
     Raises:
-        SluiceError: the ledger does not answer. OSError: a file cannot be moved.
+        SluiceError: the ledger or the store does not answer. OSError: a file cannot be moved.
     """
-    left = []
+    left, files = [], list(files)
     with closing(connect(database_url(settings))) as connection:
         ensure_ledger(connection)
-        known = by_source(connection, [str(path) for path in claim.files])
-        for path in claim.files:
-            found = known.get(str(path))
+        known = known_of(connection, files)
+        for file in files:
+            found = known.get(file.source)
             if found is not None and found.done:
-                settle_imported(settings, claim, path, found.import_id, tell)
+                settle_imported(file, found.import_id, tell)
             elif retry:
-                left.append(path)
-            elif (before := _before(connection, path, claim.dataset)) is not None:
-                settle_imported(settings, claim, path, before, tell, before=True)
+                left.append(file)
+            elif (before := _before(connection, file)) is not None:
+                settle_imported(file, before, tell, before=True)
             else:
-                settle_failed(settings, claim, path, found, run.message or f"The run ended as {run.name}.", tell)
+                settle_failed(file, found, run.message or f"The run ended as {run.name}.", tell)
     return left
 
 
-def _before(connection: Any, path: Path, dataset: str) -> int | None:
+def _before(connection: Connection, file: Dropped) -> int | None:
     try:
-        return by_content(connection, path, dataset)
+        return by_content(connection, file.sha256(), file.dataset)
     except OSError:
         return None
 
 
-def settle_imported(
-    settings: Settings, claim: Taken, path: Path, import_id: int, tell: Tell, *, before: bool = False
-) -> None:
+def settle_imported(file: Dropped, import_id: int, tell: Tell, *, before: bool = False) -> None:
     """Into the archive, the import's number in the name."""
-    name = archived_name(path.name, import_id, before=before)
-    if files.archive(path, settings.home, claim, name) is not None:
-        tell("archived", claim.dataset, path.name, import_id=import_id)
+    if file.archive(archived_name(file.name, import_id, before=before)):
+        tell("archived", file.dataset, file.name, import_id=import_id)
 
 
-def settle_failed(settings: Settings, claim: Taken, path: Path, known: Known | None, why: str, tell: Tell) -> None:
+def settle_failed(file: Dropped, known: Known | None, why: str, tell: Tell) -> None:
     """Beside a text that says why, for a person to see to."""
-    name = path.name if known is None else numbered(path.name, known.import_id)
-    if files.fail(path, settings.home, claim, name, _why(claim, path, known, why)) is not None:
-        tell("failed", claim.dataset, path.name, why=why)
+    name = file.name if known is None else numbered(file.name, known.import_id)
+    if file.fail(name, _why(file, known, why)):
+        tell("failed", file.dataset, file.name, why=why)
 
 
-def _why(claim: Taken, path: Path, known: Known | None, why: str) -> str:
+def _why(file: Dropped, known: Known | None, why: str) -> str:
     kept = f"\nImport #{known.import_id} keeps what it had committed: `sluice show {known.import_id}`." if known else ""
     return (
-        f"{path.name}\n\n{why}\n{kept}\n"
-        f"Dataset: {claim.dataset}. Taken: {claim.key[:15]} UTC, out of {claim.folder.parents[1]}.\n"
+        f"{file.name}\n\n{why}\n{kept}\n"
+        f"Dataset: {file.dataset}. {file.origin}\n"
         f"Move the file (mended or not) back there to have it imported again; rows that are in the table already are "
         f"not doubled.\n"
     )

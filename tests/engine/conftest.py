@@ -7,10 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sluice.embedded import stop_embedded
+from sluice.prefect_api import PrefectApi
 from tests.engine.prefect_api import Api
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,21 @@ def api(prefect_server: None) -> Iterator[Api]:
     api = Api(str(PREFECT_API_URL.value()))
     yield api
     api.close()
+
+
+@pytest.fixture(scope="session")
+def deployed(prefect_server: None) -> PrefectApi:
+    """The deployments that watchers look for; no worker serves them."""
+    from flows.import_dropped import import_dropped
+    from flows.import_file import import_file
+    from tasks.inbox_import import prefect_api
+
+    api = prefect_api()
+    api.post("/work_pools/", {"name": "nobody", "type": "process"})
+    for flow in (import_file, import_dropped):
+        deployment: Any = flow.to_deployment(flow.name, work_pool_name="nobody", enforce_parameter_schema=True)
+        deployment.apply()
+    return api
 
 
 @pytest.fixture

@@ -23,32 +23,17 @@ from typing import Any
 import pytest
 
 from sluice import inbox_files as files
-from sluice.database import connect, database_url
-from sluice.inbox import IMPORTING, TRIES, Attempt
+from sluice.inbox import IMPORTING, TRIES, UNAVAILABLE, Attempt
 from sluice.prefect_api import PrefectApi
 from sluice.run import import_file as import_with_engine
 from sluice.settings import Settings
 from tasks.inbox import SERVICE_STOPS, Watch
+from tests.engine.dropped import emails, end, execute, runs, sql
 
 ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("test")
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-@pytest.fixture(scope="module")
-def deployed(prefect_server: None) -> PrefectApi:
-    """The deployments that watchers look for; no worker serves them."""
-    from flows.import_dropped import import_dropped
-    from flows.import_file import import_file
-    from tasks.inbox_import import prefect_api
-
-    api = prefect_api()
-    api.post("/work_pools/", {"name": "nobody", "type": "process"})
-    for flow in (import_file, import_dropped):
-        deployment: Any = flow.to_deployment(flow.name, work_pool_name="nobody", enforce_parameter_schema=True)
-        deployment.apply()
-    return api
 
 
 @pytest.fixture
@@ -72,50 +57,12 @@ def drop(inbox: Path, name: str, *emails: str, dataset: str = "contacts", header
     return path
 
 
-def runs(api: PrefectApi, *states: str) -> list[dict[str, Any]]:
-    wanted = {"state": {"type": {"any_": list(states)}}, "tags": {"all_": ["inbox"]}}
-    found: list[dict[str, Any]] = api.post(
-        "/flow_runs/filter", {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_ASC"}
-    )
-    return found
-
-
-def execute(api: PrefectApi) -> list[dict[str, Any]]:
-    """What a worker does: run all that is scheduled; those runs as they ended."""
-    from prefect.client.orchestration import get_client
-    from prefect.flow_engine import run_flow
-
-    from flows.import_dropped import import_dropped
-    from flows.import_file import import_file
-
-    begun = runs(api, "SCHEDULED")
-    for run in begun:
-        with get_client(sync_client=True) as client:
-            flow_run = client.read_flow_run(run["id"])
-        flow: Any = import_dropped if "claim" in flow_run.parameters else import_file
-        run_flow(flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
-    return [api.get(f"/flow_runs/{run['id']}") for run in begun]
-
-
-def end(api: PrefectApi, run: dict[str, Any], state: str, message: str = "") -> None:
-    api.post(f"/flow_runs/{run['id']}/set_state", {"state": {"type": state, "message": message}, "force": True})
-
-
 def begin(api: PrefectApi) -> Watch:
     """Two looks: the first one only sees."""
     watch = watcher(api)
     watch.scan()
     watch.scan()
     return watch
-
-
-def sql(query: str) -> list[tuple[Any, ...]]:
-    with connect(database_url(Settings.from_environment())) as connection:
-        return connection.execute(query.encode()).fetchall()
-
-
-def emails() -> list[str]:
-    return [email for (email,) in sql("SELECT email FROM public.contacts ORDER BY email")]
 
 
 def archived(home: Path) -> list[str]:
@@ -387,10 +334,27 @@ def test_the_flow_watch_inbox_does_the_same(home: Path, inbox: Path, deployed: P
 def test_a_claim_that_does_not_exist_imports_nothing(home: Path, inbox: Path, deployed: PrefectApi) -> None:
     from flows.import_dropped import import_dropped
 
+    (inbox / "contacts" / IMPORTING).mkdir()
     state: Any = import_dropped("contacts", files.new_key(), return_state=True)
     assert state.message.startswith("None of its files is left")
     for dataset, claim in (("contacts", "../../etc"), ("..", files.new_key())):
         assert import_dropped(dataset, claim, return_state=True).is_failed()
+
+
+def test_a_worker_that_does_not_see_the_inbox_leaves_its_files_to_others(
+    home: Path, inbox: Path, deployed: PrefectApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        drop(inbox, f"{number}.csv", f"{number}@x.org")
+    watch = begin(deployed)
+    monkeypatch.setenv("SLUICE_INBOX", str(home / "elsewhere"))
+    (run,) = execute(deployed)
+    assert (run["state_type"], run["state_name"]) == ("FAILED", UNAVAILABLE)
+    assert "does not see the inbox" in run["state"]["message"]
+    watch.scan()
+    (claim,) = claims(inbox)
+    assert len(claim.files) == 2
+    assert failed(home) == []
 
 
 @pytest.mark.slow
