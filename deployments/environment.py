@@ -12,7 +12,7 @@ from pathlib import Path
 from deployments import run
 from deployments.processes import MARK
 from deployments.runs import POOL
-from sluice.prefect_api import DEFAULT_PORT
+from sluice.prefect_api import DEFAULT_PORT, PrefectApi
 from sluice.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,8 @@ class Place:
     """Where the service is.
 
     Attributes:
-        host, port: what the server binds to.
+        host, port: what the server binds to, where it is started here.
+        api_url: of the server, here or on another host; ends in `/api`.
         auth: `user:password` of UI and API, if they ask for one. Never shown.
         environ: of every child. May hold secrets; never shown.
         mark: the value of `_SLUICE_SERVICE` in `environ`.
@@ -46,6 +47,7 @@ class Place:
     logs: Path
     host: str
     port: int
+    api_url: str
     mark: str
     worker_name: str
     runs_at_once: int
@@ -54,13 +56,8 @@ class Place:
 
     @property
     def ui_url(self) -> str:
-        """For browsers on this machine, and for our own clients."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    @property
-    def api_url(self) -> str:
-        return f"{self.ui_url}/api"
+        """For browsers on this machine."""
+        return self.api_url.removesuffix("/api")
 
     @property
     def worker_arguments(self) -> tuple[str, ...]:
@@ -70,44 +67,71 @@ class Place:
 
 
 def place_of(settings: Settings, told: Mapping[str, str]) -> Place:
-    """From the environment `told`. A variable that is set to nothing counts as not set."""
-    environ = {name: value for name, value in told.items() if value or not name.startswith(("PREFECT_", "SLUICE_"))}
-    auth = environ.get("PREFECT_SERVER_API_AUTH_STRING")
-    place = Place(
-        project=PROJECT,
-        logs=settings.home / "logs",
-        host=environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1"),
-        port=int(environ.get("PREFECT_SERVER_API_PORT", DEFAULT_PORT)),
-        mark=str(settings.home),
-        worker_name=socket.gethostname(),
-        runs_at_once=int(environ.get("SLUICE_RUNS_AT_ONCE", max(_LEAST_RUNS, os.cpu_count() or 1))),
-        auth=auth,
-        environ=environ,
+    """The service on this machine, from the environment `told`."""
+    environ = environ_of(settings, told)
+    host = environ.get("PREFECT_SERVER_API_HOST", "127.0.0.1")
+    port = int(environ.get("PREFECT_SERVER_API_PORT", DEFAULT_PORT))
+    environ |= {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
+    return _place(
+        settings, environ, host, port, PrefectApi(_own_api(host, port), environ.get("PREFECT_SERVER_API_AUTH_STRING"))
     )
-    environ.update(_of_children(place, settings))
+
+
+def worker_place_of(settings: Settings, told: Mapping[str, str]) -> Place:
+    """A worker's host, whose server is that of `PREFECT_API_URL`."""
+    environ = environ_of(settings, told)
+    return _place(settings, environ, "127.0.0.1", DEFAULT_PORT, PrefectApi.from_environment(environ=environ))
+
+
+def environ_of(settings: Settings, told: Mapping[str, str]) -> dict[str, str]:
+    """What every part of the service gets, started by `make up` or by itself: absolute folders, our own defaults.
+
+    A variable that is set to nothing counts as not set.
+    """
+    environ = {name: value for name, value in told.items() if value or not name.startswith(("PREFECT_", "SLUICE_"))}
+    environ["SLUICE_HOME"] = str(settings.home)
+    environ["SLUICE_INBOX"] = str(settings.inbox)
+    environ["SLUICE_DATASETS"] = str(settings.datasets)
     for name, value in _DEFAULTS.items():
         environ.setdefault(name, value)
     environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))
-    return place
+    return environ
 
 
-def _of_children(place: Place, settings: Settings) -> dict[str, str]:
-    """What a child must have, whatever the operator's shell says: this service, and absolute folders."""
-    no_proxy = [place.environ.get("NO_PROXY") or place.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
-    own = {
-        MARK: place.mark,
-        run.FOLDER: str(settings.home),
-        # The job command begins with `python`, so that a deployment fits every host.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), place.environ.get("PATH", os.defpath)]),
-        "PREFECT_API_URL": place.api_url,
-        "PREFECT_SERVER_API_HOST": place.host,
-        "PREFECT_SERVER_API_PORT": str(place.port),
-        "SLUICE_HOME": str(settings.home),
-        "SLUICE_INBOX": str(settings.inbox),
-        "SLUICE_DATASETS": str(settings.datasets),
-        "NO_PROXY": ",".join(filter(None, no_proxy)),
-    }
-    own["no_proxy"] = own["NO_PROXY"]
-    if place.auth:
-        own["PREFECT_API_AUTH_STRING"] = place.auth
-    return own
+def enter() -> Settings:
+    """Make this process a part of the service: its environment, and the folder in which Prefect reads prefect.toml."""
+    settings = Settings.from_environment()
+    environ = environ_of(settings, os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    Path(environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    os.chdir(PROJECT)
+    return settings
+
+
+def _own_api(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}/api" if ":" in host else f"http://{host}:{port}/api"
+
+
+def _place(settings: Settings, environ: dict[str, str], host: str, port: int, api: PrefectApi) -> Place:
+    no_proxy = [environ.get("NO_PROXY") or environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
+    environ[MARK] = environ[run.FOLDER] = str(settings.home)
+    # The job command begins with `python`, so that a deployment fits every host.
+    environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", os.defpath)])
+    environ["PREFECT_API_URL"] = api.url
+    environ["NO_PROXY"] = environ["no_proxy"] = ",".join(filter(None, no_proxy))
+    if api.auth:
+        environ["PREFECT_API_AUTH_STRING"] = api.auth
+    return Place(
+        project=PROJECT,
+        logs=settings.home / "logs",
+        host=host,
+        port=port,
+        api_url=api.url,
+        mark=str(settings.home),
+        worker_name=socket.gethostname(),
+        runs_at_once=int(environ.get("SLUICE_RUNS_AT_ONCE", max(_LEAST_RUNS, os.cpu_count() or 1))),
+        auth=api.auth,
+        environ=environ,
+    )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,14 +31,14 @@ class Child:
     """A process we start and keep running.
 
     Attributes:
-        log: stdout and stderr go there, appended.
+        log: stdout and stderr go there, appended; None: to where our own go.
     """
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str]
     folder: Path
-    log: Path
+    log: Path | None
     _process: subprocess.Popen[bytes] | None = None
     _started: float = 0.0
     _deaths: int = 0
@@ -50,15 +50,18 @@ class Child:
         Raises:
             OSError: the program or the log cannot be opened.
         """
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with ExitStack() as stack:
+            log = None
+            if self.log is not None:
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                log = stack.enter_context(self.log.open("ab"))
             self._process = subprocess.Popen(
                 self.command,
                 cwd=self.folder,
                 env=dict(self.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=log and subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=_default_signals,
             )
@@ -75,6 +78,8 @@ class Child:
 
     def last_words(self, lines: int = 3) -> str:
         """The end of its log."""
+        if self.log is None:
+            return ""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, self.log.stat().st_size - 4000))
@@ -95,7 +100,8 @@ class Child:
             pause = _PAUSES[min(self._deaths, len(_PAUSES) - 1)]
             self._deaths += 1
             self._again_at = now + pause
-            return f"{self.name} ended ({self._how()}); starting it again in {pause:.0f} s; its log: {self.log}"
+            its_log = f"; its log: {self.log}" if self.log is not None else ""
+            return f"{self.name} ended ({self._how()}); starting it again in {pause:.0f} s{its_log}"
         if now < self._again_at:
             return None
         self._again_at = 0.0
@@ -120,7 +126,15 @@ class Child:
                 self._process.kill()
                 self._process.wait()
 
+    def kill(self) -> None:
+        """End it at once, without a word."""
+        if self._process is not None and self.runs:
+            self._process.kill()
+            self._process.wait()
+
     def _trim_log(self) -> None:
+        if self.log is None:
+            return
         try:
             if self.log.stat().st_size > _LOG_BYTES:  # opened for appending: what comes next goes to the new end
                 shutil.copyfile(self.log, self.log.with_name(self.log.name + ".1"))
@@ -136,9 +150,14 @@ def _default_signals() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def end_marked(mark: str, seconds: float = 5.0) -> int:
-    """End every process marked with `mark` but this one; how many there were."""
-    found = [process for process in psutil.process_iter() if _is_marked(process, mark)]
+def end_marked(mark: str, seconds: float = 5.0, having: str = MARK) -> int:
+    """End every process marked with `mark` but this one; how many there were.
+
+    Args:
+        seconds: to end by themselves, before they are killed.
+        having: only those with this environment variable as well.
+    """
+    found = [process for process in psutil.process_iter() if _is_marked(process, mark, having)]
     for process in found:
         with suppress(psutil.Error):
             process.terminate()
@@ -150,11 +169,12 @@ def end_marked(mark: str, seconds: float = 5.0) -> int:
     return len(found)
 
 
-def _is_marked(process: psutil.Process, mark: str) -> bool:
+def _is_marked(process: psutil.Process, mark: str, having: str) -> bool:
     if process.pid == os.getpid():
         return False
     try:
         # A flow run may have had to start the embedded PostgreSQL; that one is ended in its own way.
-        return bool(process.environ().get(MARK) == mark and process.name() != "postgres")
+        environ = process.environ()
+        return bool(environ.get(MARK) == mark and having in environ and process.name() != "postgres")
     except psutil.Error:
         return False

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
+from deployments.environment import PROJECT, enter
 from deployments.runs import ensure_pool
 from sluice.errors import SluiceError
 from sluice.prefect_api import PrefectApi, PrefectApiError
@@ -24,15 +24,13 @@ _DEFAULT_RATE = 100_000
 
 
 def main() -> int:
-    project = Path(__file__).resolve().parents[1]
-    os.chdir(project)  # `prefect deploy` writes the working folder into the deployments, and reads prefect.yaml there
+    settings = enter()  # `prefect deploy` reads prefect.yaml in the working folder
     from deployments.check import problems
 
-    if found := problems(project / "prefect.yaml"):
+    if found := problems(PROJECT / "prefect.yaml"):
         click.echo("\n".join(found), err=True)
         return 1
     try:
-        settings = Settings.from_environment()
         api = PrefectApi.from_environment(settings.home)
         ensure_pool(api)
         ensure_rate_limit(api, os.environ.get("SLUICE_ROWS_PER_SECOND", ""))

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
+from deployments.environment import enter
+
 _PLAIN = ("postgresql://", "postgres://")
 
 
 def main() -> None:
     """Run `prefect server start` in this process, in the foreground. Address and database: Prefect's own variables."""
+    enter()
     url = os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "")
     for plain in _PLAIN:  # what everybody else calls a PostgreSQL; Prefect wants its driver in the name
         if url.startswith(plain):

@@ -35,7 +35,7 @@ from sluice.settings import Settings
 _START_SECONDS = 180.0
 
 #: Seconds running imports get to end when the service is stopped, and each process after that.
-_CANCEL_SECONDS = 30.0
+CANCEL_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 
 #: Seconds between two looks at the children, and at the embedded PostgreSQL.
@@ -59,7 +59,7 @@ def main() -> int:
     settings = Settings.from_environment()
     place = place_of(settings, os.environ)
     try:
-        with _only_one(settings.home, place) as file:
+        with only_one(settings.home, place) as file:
             return Service(settings, place, file).run()
     except CannotStart as error:
         _say(f"cannot start: {error}")
@@ -243,18 +243,20 @@ class Service:
     def _cancel_runs(self) -> None:
         pause_pool(self._api, True)
         _write(self._file, self._place, paused=True)
-        cancelled, left = cancel(self._api, _CANCEL_SECONDS, lambda: self._signals > 0)
+        cancelled, left = cancel(self._api, CANCEL_SECONDS, lambda: self._signals > 0)
         if cancelled:
             _say(f"{cancelled} running imports cancelled" + (f", {left} of them by force" if left else ""))
 
 
 def _words(child: Child) -> str:
+    if child.log is None:
+        return "Why, it says above."
     words = child.last_words()
     return f"Its log: {child.log}" + (f", which ends:\n{words}" if words else "")
 
 
 @contextmanager
-def _only_one(home: Path, place: Place) -> Iterator[IO[str]]:
+def only_one(home: Path, place: Place) -> Iterator[IO[str]]:
     """Hold the lock of the service on `home`; the kernel lets it go when this process dies.
 
     Raises:
