@@ -68,10 +68,13 @@ format: .venv/.installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -q
+
 lock: ## Rewrite the lock files (needs uv)
-	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -q -o requirements.txt
-	uv pip compile pyproject.toml --extra dev --extra build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements.txt -q -o requirements-dev.txt
-	uv pip compile --group bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -q -o requirements-bench.txt
+	$(LOCK) pyproject.toml --extra build -o requirements.txt
+	$(LOCK) pyproject.toml --extra dev --extra build -c requirements.txt -o requirements-dev.txt
+	$(LOCK) pyproject.toml --extra image --extra build -c requirements.txt -o requirements-image.txt
+	$(LOCK) --group bench -o requirements-bench.txt
 
 clean: ## Remove the environment and the embedded data
 	-$(BIN)/python -c 'from sluice.settings import Settings; from sluice.embedded import stop_embedded; stop_embedded(Settings.from_environment().home)'
