@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 
 import pyarrow as pa
 
@@ -138,20 +137,16 @@ def with_rules(recipe: Recipe, settings: Settings) -> Recipe:
 
 
 def rules_of(dataset: Dataset, settings: Settings) -> Suite | None:
-    """The dataset's suite, read and checked; errors as `with_rules`. Great Expectations is imported here if the suite
-    was not loaded before, or if it has a rule that needs its code: later, the table would be locked for those seconds.
-    """
+    """The dataset's suite, read and checked; errors as `with_rules`. Great Expectations is imported here, before the
+    table is locked, if the suite was not loaded before, or if it has a rule that needs its code."""
     if dataset.suite is None:
         return None
-    from sluice.rules import cached_suite, needs_great_expectations
+    from sluice.rules import cached_suite
 
-    suite = cached_suite(
+    return cached_suite(
         dataset.suite,
         columns={column.name: column.type for column in dataset.columns},
         key=dataset.key,
         file=f"{dataset.name}/suite.json",
         folder=settings.home / "rules",
     )
-    if needs_great_expectations(suite):
-        import_module("sluice.rules.stock")
-    return suite

@@ -30,7 +30,7 @@ from sluice.rules.values import (
 if TYPE_CHECKING:
     from sluice.rules.cache import cached_suite
     from sluice.rules.metrics import merge_metrics
-    from sluice.rules.plan import RulePlan, needs_great_expectations
+    from sluice.rules.plan import RulePlan
     from sluice.rules.result import suite_result
     from sluice.rules.suite import load_suite
 
@@ -48,7 +48,6 @@ __all__ = [
     "cached_suite",
     "load_suite",
     "merge_metrics",
-    "needs_great_expectations",
     "suite_result",
     "unique_values",
 ]
@@ -58,7 +57,6 @@ _HOME = {
     "cached_suite": "sluice.rules.cache",
     "load_suite": "sluice.rules.suite",
     "merge_metrics": "sluice.rules.metrics",
-    "needs_great_expectations": "sluice.rules.plan",
     "suite_result": "sluice.rules.result",
 }
 

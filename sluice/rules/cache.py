@@ -3,6 +3,9 @@
 Loading a suite strictly takes Great Expectations, whose import takes seconds. What comes of it depends on nothing
 but what `sluice.rules.digest` hashes, so it is written down under that hash. A file that is damaged, or is not one of
 ours, is as good as none: the suite is loaded again and the file replaced.
+
+Only suites that need no Great Expectations from there on are kept in files. The others would gain little, and a row
+condition from a file would reach `DataFrame.query`, which can run code, past the loader that checks it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 
 from sluice.model import ColumnType
 from sluice.rules.digest import suite_digest
+from sluice.rules.plan import needs_great_expectations
 from sluice.rules.stored import read_suite, write_suite
 from sluice.rules.values import Suite
 
@@ -57,7 +61,8 @@ def cached_suite(
             from sluice.rules.suite import load_suite
 
             suite = load_suite(document, columns=columns, key=key, file=file)
-            _write(path, suite)
+            if not needs_great_expectations(suite):
+                _write(path, suite)
         _keep(suite)
     return suite
 
@@ -70,8 +75,9 @@ def _keep(suite: Suite) -> None:
 
 
 def _read(path: Path, digest: str) -> Suite | None:
-    with suppress(OSError, ValueError):
-        return read_suite(path.read_text(encoding="utf-8"), digest)
+    with suppress(Exception):  # whatever is wrong with a file, there is a way without it
+        suite = read_suite(path.read_text(encoding="utf-8"), digest)
+        return None if needs_great_expectations(suite) else suite
     return None
 
 

@@ -65,7 +65,7 @@ RULES = [
 
 
 def test_a_rule_that_needs_great_expectations_gets_it(bench: Bench) -> None:
-    """With a cached plan, too, and then the import ends as without."""
+    """Every time, and nothing of such a suite is kept."""
     bench.dataset(rules=RULES)
     file = bench.file("items.csv", [["id", "amount", "note"], [1, 2, "a"], [2, 4, "a"], [3, 5, "b"], [4, 1, "B"]])
     first, _ = start(bench, file, "--dataset", "items", "--force")
@@ -75,6 +75,7 @@ def test_a_rule_that_needs_great_expectations_gets_it(bench: Bench) -> None:
     second, imported = start(bench, file, "--dataset", "items", "--force")
     assert imported[:2] == ["great_expectations", "pandas"]
     assert outcome(bench, second, "public.items") == loaded
+    assert not (bench.settings.home / "rules").exists()
 
 
 def test_an_import_goes_on_with_a_lost_or_damaged_plan(bench: Bench) -> None:

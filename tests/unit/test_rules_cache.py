@@ -22,8 +22,9 @@ import pytest
 from sluice.dataset import load_dataset
 from sluice.errors import SuiteError
 from sluice.model import ColumnType, TypeName
-from sluice.rules import RulePlan, Suite, cache, cached_suite, load_suite, needs_great_expectations
+from sluice.rules import RulePlan, Suite, cache, cached_suite, load_suite
 from sluice.rules.digest import suite_digest
+from sluice.rules.plan import needs_great_expectations
 from sluice.rules.stored import read_suite, write_suite
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,6 @@ PEOPLE = document(
     rule("column_values_to_be_unique", column="age"),
     rule("table_row_count_to_be_between", min_value=1),
     rule("table_columns_to_match_set", column_set=list(COLUMNS)),
-    rule("column_distinct_values_to_be_in_set", column="name", value_set=["a", "b"]),
 )
 
 
@@ -189,6 +189,32 @@ def test_nothing_but_a_suite_is_read(encoded: Any) -> None:
         read_suite(json.dumps({"sha256": _checksum(encoded), "suite": encoded}), "x")
 
 
+def test_a_file_cannot_bring_in_a_condition_to_run(tmp_path: Path) -> None:
+    """A forged file with a good checksum, under the right name: pandas would run what stands behind the @."""
+    ran = tmp_path / "ran"
+    condition = f"@__import__('pathlib').Path({str(ran)!r}).touch() is None"
+    with pytest.raises(SuiteError, match="without '@'"):
+        load_suite(
+            document(rule(BETWEEN, column="age", min_value=1, row_condition=condition, condition_parser="pandas")),
+            columns=COLUMNS,
+        )
+    folder = tmp_path / "rules"
+    good = recall(folder)
+    (found, *_) = load_suite(document(rule(BETWEEN, column="age", min_value=1, **ADULT)), columns=COLUMNS).row_rules
+    configuration = {**found.configuration, "kwargs": {**found.configuration["kwargs"]}}
+    configuration["kwargs"]["row_condition"] = {"type": "pass_through", "pass_through_filter": condition}
+    for forged in (
+        replace(found, configuration=configuration),
+        replace(found, configuration=configuration, conditional=False, metric="column_values.unheard_of"),
+    ):
+        only_file(folder).write_text(write_suite(replace(good, row_rules=(forged,))))
+        cache._loaded.clear()
+        suite = recall(folder)
+        assert suite == good
+        RulePlan(suite).judge(pa.table({name: pa.nulls(1) for name in COLUMNS}))
+    assert not ran.exists()
+
+
 def test_a_wrong_suite_is_refused_every_time_and_leaves_nothing(tmp_path: Path) -> None:
     wrong = document(rule("column_values_to_not_be_null", column="nobody"))
     for _ in range(2):
@@ -277,7 +303,7 @@ def test_who_needs_great_expectations(entry: dict[str, Any], needs: bool) -> Non
     assert needs_great_expectations(load_suite(document(entry), columns=COLUMNS)) is needs
 
 
-def test_a_suite_from_disk_judges_without_great_expectations_until_a_rule_needs_it(tmp_path: Path) -> None:
+def test_a_written_suite_judges_without_great_expectations_until_a_rule_needs_it(tmp_path: Path) -> None:
     """The same verdict, in a process that has imported it and in one that has not, before and after it does."""
     mixed = document(
         rule("column_values_to_match_regex", column="name", regex="^a"),
@@ -285,7 +311,9 @@ def test_a_suite_from_disk_judges_without_great_expectations_until_a_rule_needs_
         rule("column_values_to_match_regex", column="name", regex="a$", **ADULT),
     )
     suite = recall(tmp_path, mixed)
-    path = only_file(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    path = tmp_path / suite.digest
+    path.write_text(write_suite(suite))
     table = pa.table({"name": ["a", "b", "ca", None], "age": pa.array([1, 2, 3, 4])})
     expected = [(v.code, v.rows.tolist()) for v in RulePlan(suite).judge(table).violations]
     assert [rows for _, rows in expected] == [[1, 2], [2, 3], [1]]
@@ -296,7 +324,7 @@ def test_a_suite_from_disk_judges_without_great_expectations_until_a_rule_needs_
         "from sluice.rules.stored import read_suite\n"
         "from sluice.rules.plan import RulePlan\n"
         "import pyarrow as pa\n"
-        f"suite = read_suite(Path({str(path)!r}).read_text(), {path.stem!r})\n"
+        f"suite = read_suite(Path({str(path)!r}).read_text(), {suite.digest!r})\n"
         "table = pa.table({'name': ['a', 'b', 'ca', None], 'age': pa.array([1, 2, 3, 4])})\n"
         "chunk = RulePlan(suite).open(table)\n"
         "print([chunk.judge(suite.row_rules[0])[0].tolist()])\n"

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pytest
 
 from sluice.model import ColumnType, TypeName
-from sluice.rules import RulePlan, load_suite, needs_great_expectations
+from sluice.rules import RulePlan, load_suite
 from sluice.rules.frame import frame_of
 from sluice.rules.gx import MAP_EXPECTATIONS, ExpectationConfiguration
 from sluice.rules.gx import great_expectations as gx
 from sluice.rules.kernels import KERNELS
+from sluice.rules.plan import needs_great_expectations
 from sluice.rules.stored import read_suite, write_suite
 
 COLUMNS = {
