@@ -1,7 +1,8 @@
-"""The inbox watcher, for as long as the service runs: `python -m deployments.watcher`, begun by `make up`.
+"""The watcher, for as long as the service runs: `python -m deployments.watcher`, begun by `make up`.
 
-It looks every half second and is light (no Prefect in it). Any number of them may run, beside the scheduled flow
-`watch-inbox`; each step is one that only one of them can take, or that comes to the same when two do.
+It looks at the inbox every half second, and for imports that have lost their process, and is light (no Prefect in it).
+Any number of them may run, beside the scheduled flow `watch-inbox`; each step is one that only one of them can take,
+or that comes to the same when two do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sluice.prefect_api import PrefectApi, PrefectApiError
 from sluice.settings import Settings
 from tasks.inbox import Watch
 from tasks.inbox_store import StoreWatch
+from tasks.lost import LostImports
 
 #: Seconds between two looks: a look at an inbox of 1,000 files takes some hundredths.
 _INTERVAL = 0.5
@@ -25,6 +27,8 @@ _INTERVAL = 0.5
 #: Seconds between two looks after one that failed.
 _PAUSE = 3.0
 
+#: Seconds between two looks for imports without a process: each connects to the database.
+_LOST_INTERVAL = 3.0
 
 _LOG = logging.getLogger("sluice.inbox")
 
@@ -32,11 +36,14 @@ _LOG = logging.getLogger("sluice.inbox")
 def main() -> int:
     """Watch until SIGTERM or Ctrl-C."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # says every step by which it makes the ledger
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = Settings.from_environment()
-    watch = Watch(settings, PrefectApi.from_environment(settings.home), _LOG)
+    api = PrefectApi.from_environment(settings.home)
+    watch, lost = Watch(settings, api, _LOG), LostImports(settings, api, _LOG)
+    threading.Thread(target=_again_and_again, args=(lost.look, _LOST_INTERVAL, stop), daemon=True).start()
     _LOG.info("watching %s", settings.inbox)
     remote = RemoteInbox.from_environment()
     if remote is not None:  # in a thread, so that a slow store holds up no local file

@@ -15,6 +15,7 @@ from sluice.settings import Settings
 from tasks.inbox import Watch
 from tasks.inbox_import import prefect_api
 from tasks.inbox_store import StoreWatch
+from tasks.lost import LostImports
 
 _INTERVAL = 0.5
 
@@ -31,6 +32,7 @@ def watch_inbox(
     """
     settings = Settings.from_environment()
     watch = Watch(settings, prefect_api(), get_run_logger())
+    LostImports(settings, prefect_api(), get_run_logger()).look()
     remote = RemoteInbox.from_environment()
     store = None if remote is None else StoreWatch(settings, watch.api, watch.log, remote)
     in_store, look_at = 0, 0.0

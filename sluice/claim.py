@@ -129,7 +129,7 @@ def refuse_repetition(connection: Connection, wanted: Claim) -> None:
         if is_complete(holder.status):
             raise _already_imported(holder)
         return
-    if _locked_by_another(connection, wanted.table):
+    if held_by_another(connection, wanted.table):
         return  # whatever runs there will be met at the lock
     # A killed process leaves `running` and no totals, so the chunks are asked. What an atomic import staged is not in
     # the table, so nothing would be doubled.
@@ -211,7 +211,7 @@ def _insert(connection: Connection, wanted: Claim, force_no: int) -> int | None:
 
 def _take_over(connection: Connection, row: ImportRow, wanted: Claim | None) -> Claimed:
     """One attempt more. Options and originator are the new caller's (a raised limit, another flow run)."""
-    if row.status == Status.RUNNING and _locked_by_another(connection, row.table):
+    if row.status == Status.RUNNING and held_by_another(connection, row.table):
         raise _busy(connection, row.table)
     values = {
         "id": row.id,
@@ -254,7 +254,9 @@ def _lock_key(table: TableName) -> tuple[int, int]:
     return LOCK_CLASS, int.from_bytes(digest[:4], "big") & 0x7FFFFFFF | 1  # 0 is the migrations' lock
 
 
-def _locked_by_another(connection: Connection, table: TableName) -> bool:
+@translated()
+def held_by_another(connection: Connection, table: TableName) -> bool:
+    """Whether another session holds the table for an import."""
     query = """
         SELECT EXISTS (
             SELECT FROM pg_locks

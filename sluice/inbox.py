@@ -199,11 +199,12 @@ class Attempt:
 #: The name of a Failed state that says: nothing is wrong with the file, a database or a store did not answer.
 UNAVAILABLE = "Unavailable"
 
-_ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+#: Types of the states no flow run leaves by itself.
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def is_ended(run: Run) -> bool:
-    return run.state in _ENDED
+    return run.state in ENDED
 
 
 def is_interrupted(run: Run) -> bool:

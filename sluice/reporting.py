@@ -12,6 +12,7 @@ from typing import IO, Any
 import psycopg
 
 from sluice import history
+from sluice.claim import held_by_another
 from sluice.codes import Category
 from sluice.history import ImportRow, RejectedRecord
 from sluice.json_parse import Keys
@@ -57,8 +58,18 @@ def report_of(connection: Connection, import_id: int) -> Report:
         started_at=row.started_at.isoformat(),
         finished_at=row.finished_at.isoformat() if row.finished_at else "",
         flow_run_id=row.flow_run_id,
-        message=row.message,
+        message=row.message or _silence(connection, row),
         samples=history.samples(connection, import_id, SAMPLES),
+    )
+
+
+def _silence(connection: Connection, row: ImportRow) -> str:
+    """What there is to say about an import that is `running` in the ledger, while nobody holds its table."""
+    if row.status != Status.RUNNING or held_by_another(connection, row.table):
+        return ""
+    return (
+        f"Import #{row.id} has no process: it was killed, or has lost the database for a moment. What it had committed "
+        f"is kept; the same import again, or `sluice resume {row.id}`, continues it."
     )
 
 

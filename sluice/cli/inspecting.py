@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def imports(dataset: str | None, limit: int, as_json: bool) -> None:
     """History, newest first."""
     from sluice import history
+    from sluice.model import Status
     from sluice.reporting import report_of
 
     with ledger_connection() as connection:
@@ -52,7 +53,11 @@ def imports(dataset: str | None, limit: int, as_json: bool) -> None:
             f"{report.rejected:,}",
             report.started_at[:19].replace("T", " "),
         )
-    console().print(table if reports else "No imports yet.")
+    out = console()
+    out.print(table if reports else "No imports yet.")
+    for report in reports:
+        if report.status == Status.RUNNING and report.message:
+            out.print(report.message)
 
 
 @click.command()
