@@ -14,9 +14,8 @@ import secrets
 import shutil
 import signal
 import stat
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +34,8 @@ from sluice.inbox import (
     safe_name,
 )
 
-#: Seconds after which a claim that is still being made has lost its process.
-_ADOPT_SECONDS = 60.0
+#: In `.importing`: whoever takes files of the dataset holds it.
+_LOCK = ".lock"
 
 #: In a claim's folder: which attempt is under way.
 _ATTEMPT = ".attempt.json"
@@ -175,26 +174,52 @@ def new_key() -> str:
 
 
 def take(folder: Path, files: Sequence[Dropped], key: str | None = None) -> Taken | None:
-    """Move files of a dataset's folder into a claim; None where others were faster with all of them.
+    """Move files of a dataset's folder into a claim; None where others were faster, or there is a claim already: its
+    files come before these.
 
     A file that is not what was looked at (replaced, or written to, since) is put back.
     """
     key = key or new_key()
-    making = folder / IMPORTING / (UNFINISHED + key)
-    making.mkdir(parents=True)
-    names: list[str] = []
-    try:
-        for file in files:
-            name = safe_name(file.path.name, names)
-            if _take_one(file, making / name):
-                names.append(name)
-        if not names:
-            making.rmdir()
+    with _alone(folder) as alone:
+        if not alone or any(not name.startswith(".") for name in os.listdir(folder / IMPORTING)):
             return None
-        making.rename(making.with_name(key))
-    except FileNotFoundError:  # it took us so long that another watcher has adopted it
-        return None
+        making = folder / IMPORTING / (UNFINISHED + key)
+        making.mkdir()
+        names: list[str] = []
+        try:
+            for file in files:
+                name = safe_name(file.path.name, names)
+                if _take_one(file, making / name):
+                    names.append(name)
+            if not names:
+                making.rmdir()
+                return None
+            making.rename(making.with_name(key))
+        except FileNotFoundError:  # another watcher has adopted it: no lock holds on this file system
+            return None
     return taken(folder, key)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether nobody else takes files of a dataset's folder; the kernel lets go of the lock when its process dies.
+
+    Where a file system has no locks everybody is told so. Then a claim may be adopted while it is made, and its maker
+    finds out by its next step.
+    """
+    (folder / IMPORTING).mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / IMPORTING / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    alone = True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        alone = False
+    except OSError:
+        pass
+    try:
+        yield alone
+    finally:
+        os.close(descriptor)
 
 
 def _take_one(file: Dropped, target: Path) -> bool:
@@ -222,23 +247,19 @@ def _put_back(path: Path, folder: Path, name: str) -> None:
 
 
 def claims(folder: Path) -> Iterator[Taken]:
-    """The claims of a dataset's folder, the oldest first, after adopting those that lost their process."""
-    try:
-        names = sorted(os.listdir(folder / IMPORTING))
-    except FileNotFoundError:
-        return
-    for name in names:
-        if name.startswith(UNFINISHED):
-            _adopt(folder, folder / IMPORTING / name)
-    for name in sorted(os.listdir(folder / IMPORTING)):
+    """The claims of a dataset's folder, the oldest first, after adopting one that lost its process."""
+    if any(name.startswith(UNFINISHED) for name in _names(folder / IMPORTING)):
+        with _alone(folder) as alone:
+            for name in _names(folder / IMPORTING) if alone else ():
+                if name.startswith(UNFINISHED):
+                    _adopt(folder, folder / IMPORTING / name)
+    for name in sorted(_names(folder / IMPORTING)):
         if not name.startswith((UNFINISHED, ".")) and (found := taken(folder, name)) is not None:
             yield found
 
 
 def _adopt(folder: Path, making: Path) -> None:
     with suppress(FileNotFoundError):
-        if time.time() - making.stat().st_mtime < _ADOPT_SECONDS:
-            return
         making = making.rename(making.with_name(making.name.removeprefix(UNFINISHED)))
         names = set(os.listdir(making))
         for name in names:

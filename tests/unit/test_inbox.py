@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -310,7 +312,7 @@ def test_taking_moves_files_and_their_marks(folder: Path) -> None:
     assert list(files.claims(folder)) == [claim]
     claim.files[0].unlink()
     files.release(claim)
-    assert os.listdir(folder / IMPORTING) == []
+    assert os.listdir(folder / IMPORTING) == [".lock"]
 
 
 def test_a_file_that_was_replaced_since_it_was_looked_at_is_put_back(folder: Path) -> None:
@@ -342,34 +344,41 @@ def test_a_file_that_went_away_is_no_error(folder: Path) -> None:
     assert [path.name for path in claim.files] == ["b.csv"]
 
 
-def test_many_takers_take_each_file_once(folder: Path) -> None:
+def test_a_claim_keeps_later_files_waiting(folder: Path) -> None:
+    drop(folder, "a.csv")
+    claim = take_all(folder)
+    drop(folder, "b.csv")
+    assert files.take(folder, files.look(folder).files) is None
+    assert list(files.claims(folder)) == [claim]
+    claim.files[0].unlink()
+    files.release(claim)
+    assert [path.name for path in take_all(folder).files] == ["b.csv"]
+
+
+def test_many_takers_take_each_file_once_and_in_order(folder: Path) -> None:
     for number in range(300):
-        drop(folder, f"{number}.csv", str(number))
-    seen = files.look(folder).files
-    claims: list[files.Taken] = []
+        drop(folder, f"{number:03}.csv", str(number))
+    found: list[str] = []
 
     def grab() -> None:
-        for start in range(0, 300, 7):
-            claim = files.take(folder, seen[start : start + 30])
+        while seen := sorted(files.look(folder).files, key=lambda file: file.path):
+            claim = files.take(folder, seen[:7])
             if claim is not None:
-                claims.append(claim)
+                found.extend(path.read_text() for path in sorted(claim.files))
+                for path in claim.files:
+                    path.unlink()
+                files.release(claim)
 
     threads = [threading.Thread(target=grab) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = [path.read_text() for claim in claims for path in claim.files]
-    assert Counter(found) == Counter(str(number) for number in range(300))
-    assert files.look(folder).files == ()
-    assert not [name for name in os.listdir(folder / IMPORTING) if name.startswith("+")]
+    assert found == [str(number) for number in range(300)]
+    assert os.listdir(folder / IMPORTING) == [".lock"]
 
 
 # A process killed between two steps ---------------------------------------------------------------------------------
-
-
-def age(path: Path, seconds: float = 120.0) -> None:
-    os.utime(path, (time.time() - seconds,) * 2)
 
 
 def test_a_claim_whose_process_died_is_adopted(folder: Path) -> None:
@@ -379,8 +388,9 @@ def test_a_claim_whose_process_died_is_adopted(folder: Path) -> None:
     drop(making, "a.csv", "taken")
     drop(making, "b.csv.done")
     drop(folder, "b.csv", "not yet taken")
-    assert list(files.claims(folder)) == []  # its process may be alive
-    age(making)
+    with (folder / IMPORTING / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert list(files.claims(folder)) == []  # its process is alive
     (claim,) = files.claims(folder)
     assert (claim.key, [path.name for path in claim.files]) == (key, ["a.csv"])
     assert sorted(os.listdir(folder)) == [IMPORTING, "b.csv", "b.csv.done"]  # the mark is back beside its file
@@ -389,14 +399,13 @@ def test_a_claim_whose_process_died_is_adopted(folder: Path) -> None:
 def test_a_claim_whose_process_died_before_its_first_file_is_let_go(folder: Path) -> None:
     making = folder / IMPORTING / f"+{files.new_key()}"
     making.mkdir(parents=True)
-    age(making)
     (claim,) = files.claims(folder)
     assert claim.files == ()
     files.release(claim)
     assert list(files.claims(folder)) == []
 
 
-def test_a_slow_taker_whose_claim_was_adopted_gives_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_a_taker_whose_claim_was_adopted_gives_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drop(folder, "a.csv", "a")
     drop(folder, "b.csv", "b")
     seen = files.look(folder).files
@@ -406,9 +415,12 @@ def test_a_slow_taker_whose_claim_was_adopted_gives_up(folder: Path, monkeypatch
         rename(source, target)  # type: ignore[arg-type]
         making = Path(str(target)).parent
         if making.exists() and making.name.startswith("+"):
-            age(making)
             assert list(files.claims(folder))
 
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     monkeypatch.setattr(os, "rename", slowly)
     assert files.take(folder, seen) is None
     monkeypatch.undo()
