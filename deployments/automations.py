@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _ZOMBIE_AFTER = timedelta(seconds=120)
 
 #: A process is there some seconds after a worker took a run up; in a cluster, its image may have to be fetched first.
-_STILLBORN_AFTER = timedelta(minutes=10)
+#: One that comes later than this finds its run Crashed and does nothing.
+_STILLBORN_AFTER = timedelta(minutes=3)
 
 ZOMBIES = "sluice: a run without a process"
 STILLBORN = "sluice: a run that never began"
@@ -138,14 +139,14 @@ def zombies() -> Automation:
 
 
 def stillborn() -> Automation:
-    """Marks a run of a deployment Crashed that a worker took up, and that has not begun ten minutes later."""
+    """Marks a run of a deployment Crashed that a worker took up, and that has not begun three minutes later."""
     return _burial(
         STILLBORN,
         "Its worker's host died before there was a process: Prefect alone would show such a run as Pending for ever.",
         after="Pending",
         expect=("Running", "heartbeat", *_ENDS),
         within=_STILLBORN_AFTER,
-        message="Its worker took it up ten minutes ago, and it has not begun.",
+        message="Its worker took it up three minutes ago, and it has not begun.",
     )
 
 

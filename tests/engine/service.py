@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import psutil  # type: ignore[import-untyped]
 from deployments.processes import MARK
 from sluice.database import connect
 from sluice.embedded import embedded_url, stop_embedded
-from sluice.prefect_api import PrefectApi
+from sluice.prefect_api import PrefectApi, PrefectApiError
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "admin:not-shown-anywhere"
@@ -29,12 +29,13 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 T = TypeVar("T")
 
 
-def until(question: Callable[[], T], seconds: float, what: str) -> T:
-    """The first true answer."""
+def until(question: Callable[[], T | None], seconds: float, what: str) -> T:
+    """The first true answer. A server that is busy, or is being started again, is asked once more."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if answer := question():
-            return answer
+        with suppress(PrefectApiError):
+            if answer := question():
+                return answer
         time.sleep(0.3)
     raise AssertionError(f"{what}: not after {seconds:.0f} s")
 
@@ -72,8 +73,11 @@ class Service:
         return state["type"], state["message"] or ""
 
     def end_of(self, run: str, seconds: float = 120) -> tuple[str, str]:
-        until(lambda: self.state(run)[0] in ENDED, seconds, "end of the run")
-        return self.state(run)
+        def end() -> tuple[str, str] | None:
+            state = self.state(run)
+            return state if state[0] in ENDED else None
+
+        return until(end, seconds, "end of the run")
 
     def cancel(self, run: str) -> None:
         """What the button does."""

@@ -75,7 +75,6 @@ class Stream:
 
     inbox: Path
     pick: random.Random
-    largest: int
     dropped: list[Content] = field(default_factory=list)
     maybe: list[Content] = field(default_factory=list)
     _named: dict[tuple[str, str], Content] = field(default_factory=dict)
@@ -101,7 +100,7 @@ class Stream:
                 self._drop(self._new(dataset), f"{self._number}.csv")
 
     def _new(self, dataset: str) -> Content:
-        rows = int(10 * (self.largest / 10) ** self.pick.random())
+        rows = int(10 * 2000 ** self.pick.random())  # 10 to 20,000
         share = self.pick.choice((0, 0, 0.001, 0.05))
         lines, good, bad = ["id,no,value"], [], 0
         for no in range(rows):

@@ -20,8 +20,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from sluice.prefect_api import PrefectApiError
-from tests.engine.service import ENDED, ROOT, Service, running_service, until
+from tests.engine.service import ROOT, Service, running_service, until
 
 pytestmark = pytest.mark.slow
 
@@ -211,15 +210,7 @@ def test_the_server_may_be_killed_in_mid_run(service: Service, big: Big) -> None
     until(lambda: big.status() == "completed_with_rejects", 60, "the import")
     assert big.imports()[0][2] == 1
     big.check_all_is_there()
-
-    def end() -> str:
-        try:
-            return service.state(run)[0]
-        except PrefectApiError:
-            return ""
-
-    until(lambda: end() in ENDED, 90, "the server's word")
-    assert end() == "COMPLETED"
+    assert service.end_of(run, 90)[0] == "COMPLETED"
 
 
 def test_a_second_import_into_a_table_is_refused_or_waits(service: Service, big: Big) -> None:
