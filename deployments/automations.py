@@ -131,8 +131,8 @@ def zombies() -> Automation:
     return _burial(
         ZOMBIES,
         "Its worker was stopped hard: Prefect alone would show such a run as Running for ever.",
-        after="heartbeat",
-        expect=("heartbeat", *_ENDS),
+        after=("Running", "Retrying", "heartbeat"),  # it may be killed before its first heartbeat is sent
+        expect=("Running", "Retrying", "heartbeat", *_ENDS),
         within=_ZOMBIE_AFTER,
         message="No sign of life from its process for two minutes. Importing the file again resumes it.",
     )
@@ -143,7 +143,7 @@ def stillborn() -> Automation:
     return _burial(
         STILLBORN,
         "Its worker's host died before there was a process: Prefect alone would show such a run as Pending for ever.",
-        after="Pending",
+        after=("Pending",),
         expect=("Running", "heartbeat", *_ENDS),
         within=_STILLBORN_AFTER,
         message="Its worker took it up three minutes ago, and it has not begun.",
@@ -151,7 +151,7 @@ def stillborn() -> Automation:
 
 
 def _burial(
-    name: str, description: str, *, after: str, expect: Sequence[str], within: timedelta, message: str
+    name: str, description: str, *, after: Sequence[str], expect: Sequence[str], within: timedelta, message: str
 ) -> Automation:
     from prefect.automations import Automation
     from prefect.client.schemas.objects import StateType
@@ -162,7 +162,7 @@ def _burial(
         name=name,
         description=description,
         trigger=EventTrigger(
-            after={f"prefect.flow-run.{after}"},
+            after={f"prefect.flow-run.{one}" for one in after},
             expect={f"prefect.flow-run.{one}" for one in expect},
             match={"prefect.resource.id": "prefect.flow-run.*"},
             # Runs of `sluice import` in a shell are not ours to judge: their heartbeat may be slower.

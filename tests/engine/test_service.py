@@ -30,8 +30,9 @@ RECORDS, BAD = 240_000, 240
 #: Slow enough for a chunk to take some five seconds.
 SLOWLY = 18_000
 
-#: Seconds from the last sign of life to Crashed: two minutes, and what Prefect takes to look and to act.
-ZOMBIE_SECONDS = 150
+#: Seconds from the last sign of life to Crashed, and from being taken up without ever beginning: two minutes and three,
+#: and what Prefect takes to look and to act.
+ZOMBIE_SECONDS, STILLBORN_SECONDS = 150, 210
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +234,15 @@ def test_a_second_import_into_a_table_is_refused_or_waits(service: Service, big:
 
 
 def test_runs_without_a_process_are_crashed_and_may_be_resumed(service: Service, zombies: Zombies) -> None:
-    for run in (zombies.running, zombies.pending):
-        kind, message = service.end_of(run, ZOMBIE_SECONDS)
+    for run, said, seconds in (
+        (zombies.running, "No sign of life", ZOMBIE_SECONDS),
+        (zombies.pending, "it has not begun", STILLBORN_SECONDS),
+    ):
+        kind, message = service.end_of(run, seconds)
         assert kind == "CRASHED"
-        assert "No sign of life" in message
+        assert said in message
         crashed = datetime.fromisoformat(service.api.get(f"/flow_runs/{run}")["state"]["timestamp"])
-        assert 60 < crashed.timestamp() - zombies.killed < ZOMBIE_SECONDS
+        assert 60 < crashed.timestamp() - zombies.killed < seconds
     until(lambda: zombies.big.status() == "failed", 15, "the ledger's word")
     assert service.end_of(zombies.big.start("again", max_rows_per_second=0))[0] == "COMPLETED"
     zombies.big.check_all_is_there()
