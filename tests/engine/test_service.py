@@ -1,11 +1,14 @@
 """What the service promises of imports under way: cancelled, killed, tried again, its server gone, all end once.
 
 One service for all tests, as `make up` runs it. Runs are started, cancelled and tried again over REST, as the UI does.
+
+By hand, how long a thousand files take: SLUICE_MANY_FILES=1000 pytest tests/engine/test_service.py -s -k many
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -29,6 +32,9 @@ RECORDS, BAD = 240_000, 240
 
 #: Slow enough for a chunk to take some five seconds.
 SLOWLY = 18_000
+
+#: Files dropped at once, 20 rows each.
+MANY = int(os.environ.get("SLUICE_MANY_FILES", "150"))
 
 #: Seconds from the last sign of life to Crashed, and from being taken up without ever beginning: two minutes and three,
 #: and what Prefect takes to look and to act.
@@ -231,6 +237,29 @@ def test_a_second_import_into_a_table_is_refused_or_waits(service: Service, big:
         "SELECT second.started_at > first.finished_at FROM sluice.imports AS first, sluice.imports AS second"
         f" WHERE first.flow_run_id = '{first}' AND second.flow_run_id = '{waiting}'"
     ) == [(True,)]
+
+
+def test_many_files_dropped_at_once_are_imported_once(service: Service) -> None:
+    header = "name,email,age,department\n"
+    begun = time.monotonic()
+    for file in range(MANY):
+        rows = "".join(f"N,{file}-{n}@many.org,{n},D\n" for n in range(20))
+        service.drop("people", f"{file}.csv", header + rows)
+    dropped = time.monotonic()
+    until(lambda: len(service.archived("people")) == MANY, 60 + MANY, "the files")
+    took = time.monotonic() - dropped
+    said = f"dropped in {dropped - begun:.1f} s, archived after {took:.1f} s, {MANY / took:.1f} a second"
+    print(f"\n{MANY} files: {said}")  # noqa: T201
+    many = "FROM sluice.imports WHERE dataset = 'people'"
+    assert service.sql(f"SELECT status, count(*), count(DISTINCT sha256), sum(loaded) {many} GROUP BY status") == [
+        ("completed", MANY, MANY, 20 * MANY)
+    ]
+    assert service.sql("SELECT count(*), count(DISTINCT email) FROM public.people") == [(20 * MANY, 20 * MANY)]
+    names = sorted(name.partition("-")[2] for name in service.archived("people"))
+    assert names == sorted(f"{file}.csv" for file in range(MANY))
+    asked = {"tags": {"all_": ["inbox", "people"]}}
+    runs = until(lambda: service.api.post("/flow_runs/filter", {"flow_runs": asked}), 10, "the runs")
+    assert {run["state_type"] for run in runs} == {"COMPLETED"}
 
 
 def test_runs_without_a_process_are_crashed_and_may_be_resumed(service: Service, zombies: Zombies) -> None:
