@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 
 from flows.form import asked
 from sluice import inbox_files as files
+from sluice.database import database_url
 from sluice.dataset import dataset_names
 from sluice.errors import SourceUnavailable, TransientError, UsageError
 from sluice.inbox import IMPORTING, UNAVAILABLE
@@ -62,6 +63,7 @@ def import_dropped(
         raise UsageError("This flow is started by the inbox's watcher.", hint="Drop files, or run import-file.")
     try:
         found = _taken(settings, dataset, claim) if claim else _objects(dataset, objects)
+        settings = replace(settings, database_url=database_url(settings))  # once: it takes a connection to find out
     except TransientError as error:
         return Failed(name=UNAVAILABLE, message=str(error))
     if not found:
@@ -98,7 +100,10 @@ def _taken(settings: Settings, dataset: str, claim: str) -> Sequence[Dropped]:
             hint="All hosts with a worker need SLUICE_INBOX to name the same shared folder.",
         )
     taken = files.taken(folder, claim)
-    return [TakenFile(taken, path, settings.home) for path in taken.files] if taken is not None else []
+    if taken is None:
+        return []
+    each = replace(taken, files=())  # Prefect looks through all that a task is given
+    return [TakenFile(each, path, settings.home) for path in taken.files]
 
 
 def _objects(dataset: str, keys: Sequence[str]) -> Sequence[Dropped]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 
@@ -18,7 +19,7 @@ from sluice.opening import opened
 from sluice.prefect_api import PrefectApi
 from sluice.request import Request
 from sluice.settings import Settings, user_name
-from tasks.inbox_settle import Dropped, emit, settle_failed, settle_imported
+from tasks.inbox_settle import Dropped, event_of, settle_failed, settle_imported
 from tasks.retries import RETRY_DELAYS, only_if_transient
 
 
@@ -42,8 +43,8 @@ def prefect_api() -> PrefectApi:
 
 
 def tell(event: str, dataset: str, name: str, **payload: Any) -> None:
-    """The event; the log has a line already."""
-    emit(prefect_api(), event, dataset, name, payload)
+    """The event, by Prefect's own thread: asking the server each time took an eighth of a small file's time."""
+    emit_event(**event_of(event, dataset, name, payload))
 
 
 def _task_run_name(parameters: dict[str, Any]) -> str:

@@ -18,17 +18,20 @@ from sluice.prefect_api import PrefectApi, PrefectApiError
 from sluice.settings import Settings
 
 
-def emit(api: PrefectApi, event: str, dataset: str, name: str, payload: Mapping[str, Any]) -> None:
-    """An event `sluice.inbox.<event>`; best effort."""
-    body = {
-        "id": str(uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
+def event_of(event: str, dataset: str, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The event `sluice.inbox.<event>`, as Prefect takes it."""
+    return {
         "event": f"sluice.inbox.{event}",
         "resource": {"prefect.resource.id": f"sluice.inbox.{dataset}", "sluice.dataset": dataset},
         "payload": {"file": name.encode("utf-8", "backslashreplace").decode(), **payload},
     }
+
+
+def emit(api: PrefectApi, event: str, dataset: str, name: str, payload: Mapping[str, Any]) -> None:
+    """Send it without Prefect; best effort."""
+    told = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat()}
     try:
-        api.post("/events", [body])
+        api.post("/events", [told | event_of(event, dataset, name, payload)])
     except PrefectApiError:
         logging.getLogger(__name__).debug("event %s was not sent", event)
 
