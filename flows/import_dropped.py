@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from socket import gethostname
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from sluice.inbox_remote import RemoteInbox
 from sluice.markdown import escaped, shortened, table
 from sluice.model import Status
 from sluice.settings import Settings
-from tasks.inbox_import import Outcome, import_one
+from tasks.inbox_import import Outcome, Session, import_one
 from tasks.inbox_settle import Dropped
 
 #: See `sluice.inbox_files.new_key`; nothing in it may lead out of the dataset's folder.
@@ -63,15 +64,16 @@ def import_dropped(
         raise UsageError("This flow is started by the inbox's watcher.", hint="Drop files, or run import-file.")
     try:
         found = _taken(settings, dataset, claim) if claim else _objects(dataset, objects)
-        settings = replace(settings, database_url=database_url(settings))  # once: it takes a connection to find out
+        session = Session(database_url(settings))
     except TransientError as error:
         return Failed(name=UNAVAILABLE, message=str(error))
     if not found:
         return Completed(message="None of its files is left to be imported: an earlier run saw to them.")
     outcomes: list[Outcome] = []
     try:
-        for file in found:
-            outcomes.append(_without_folder(import_one(settings, file), file))
+        with closing(session):
+            for file in found:
+                outcomes.append(_without_folder(import_one(settings, session, file), file))
     except TransientError as error:
         left = len(found) - len(outcomes)
         return Failed(name=UNAVAILABLE, message=f"{left} of {len(found)} files are left for another run: {error}")

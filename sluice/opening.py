@@ -49,11 +49,13 @@ def opened(
     flow_run_id: str | None = None,
     started_by: str | None = None,
     resume: int | None = None,
+    connection: Connection | None = None,
 ) -> Iterator[Import]:
     """Settle everything that can be settled before the first row, claim the import, and hold its table.
 
     The file is read through once here: its fingerprint, its text and its chunks come from the same pass. `resume`
     is the number of an import to go on with; without it, an unfinished import of the same content is found.
+    `connection` is one to use and to leave open (it is idle); without it, there is a new one.
 
     Raises:
         UsageError, DatasetError, SuiteError, SourceError, HeaderError, TargetError: something does not fit.
@@ -62,8 +64,8 @@ def opened(
     """
     recipe = recipe_for(request, settings)
     with ExitStack() as stack:
-        connection = connect(database_url(settings))
-        stack.callback(connection.close)
+        if connection is None:
+            connection = stack.enter_context(closing(connect(database_url(settings))))
         ensure_ledger(connection)
         cutter = Cutter(recipe.dialect, start=recipe.data_start, first_line=recipe.first_line)
         chunks: list[Chunk] = []

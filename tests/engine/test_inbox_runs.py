@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -166,6 +167,37 @@ def test_small_files_go_together_and_each_is_an_import_of_its_own(
         (6, 1)
     ]
     assert claims(inbox) == []
+
+
+def test_small_files_go_on_when_the_connection_they_share_is_cut(home: Path, inbox: Path, deployed: PrefectApi) -> None:
+    for number in range(40):
+        drop(inbox, f"{number:02}.csv", f"{number:02}@x.org")
+    watch = begin(deployed)
+    sql("SELECT 1")  # the database is there
+    cut: list[Any] = []
+
+    def cut_after_some() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if (home / "archive").exists() and len(archived(home)) >= 5:
+                cut.extend(
+                    sql(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name = 'sluice' AND pid <> pg_backend_pid()"
+                    )
+                )
+                return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=cut_after_some)
+    thread.start()
+    (run,) = execute(deployed)
+    thread.join()
+    watch.scan()
+    assert cut == [(True,)]
+    assert (run["state_type"], len(archived(home))) == ("COMPLETED", 40)
+    assert emails() == [f"{number:02}@x.org" for number in range(40)]
+    assert sql("SELECT count(*), count(DISTINCT sha256) FROM sluice.imports WHERE status = 'completed'") == [(40, 40)]
 
 
 def test_a_run_that_crashed_is_begun_again(home: Path, inbox: Path, deployed: PrefectApi) -> None:
