@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ from sluice.records import RECORD_LIMIT, Positions, Scan, scan
 
 #: Reads the text between two byte positions.
 Read = Callable[[int, int], bytes]
+
+#: Bytes whose UTF-8 is checked at once where something is wrong with a chunk's: a few invalid bytes in 8 MiB are in few
+#: blocks, and a block is worth the 3 us that a question to Arrow costs.
+_BLOCK = 64 * 1024
 
 _MESSAGES = {
     "csv.stray_quote": "a quote stands inside an unquoted field, or text follows a closing quote",
@@ -166,10 +171,21 @@ def _unfit(data: bytes, found: Scan, kept: npt.NDArray[np.bool_]) -> list[tuple[
 
 def _not_utf8(data: bytes, found: Scan) -> list[int]:
     """The first invalid byte of each record that has one."""
-    view, at, invalid = memoryview(data), 0, []
-    while at < len(data):
+    # Arrow looks through a block ten times faster than Python's decoder, but does not say where it fails.
+    borders = found.starts[np.searchsorted(found.starts, np.arange(0, len(data), _BLOCK))[1:] - 1].tolist()
+    invalid: list[int] = []
+    for begin, end in pairwise(dict.fromkeys([0, *borders, len(data)])):
+        if not _is_utf8(data[begin:end]):
+            invalid += _invalid_bytes(data, begin, end, found)
+    return invalid
+
+
+def _invalid_bytes(data: bytes, at: int, end: int, found: Scan) -> list[int]:
+    """The same of the records between two of their borders."""
+    view, invalid = memoryview(data), []
+    while at < end:
         try:
-            codecs.utf_8_decode(view[at:], "strict", True)
+            codecs.utf_8_decode(view[at:end], "strict", True)
         except UnicodeDecodeError as error:
             invalid.append(at + error.start)
             record = int(np.searchsorted(found.starts, invalid[-1], side="right"))

@@ -161,3 +161,27 @@ def test_null_and_empty_text_differ() -> None:
 def test_windows_group_consecutive_chunks() -> None:
     chunks = [Chunk(i, 10 * i, 10 * i + 10, i + 1, 1) for i in range(5)]
     assert [[c.index for c in group] for group in windows(chunks, 25)] == [[0, 1], [2, 3], [4]]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"a", "é".encode(), b"\xff", b"\xc3", b'"\n\xe2\x82"']), st.integers(0, 90_000)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_invalid_bytes_are_found_wherever_they_stand_in_a_large_chunk(records: list[tuple[bytes, int]]) -> None:
+    lines = [record for value, fill in records for record in (b"%d,%s" % (fill, value), b"f" * fill + b",y")]
+    text = b"\n".join(lines) + b"\n"
+    found = read(text)
+
+    def is_utf8(record: bytes) -> bool:
+        try:
+            record.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    assert [raw for _, _, raw, _ in found["bad"]] == [record for record in lines if not is_utf8(record)]
+    assert {code for *_, code in found["bad"]} <= {"csv.encoding"}
+    assert found["records"] == len(lines)
