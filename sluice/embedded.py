@@ -29,10 +29,15 @@ import psycopg
 
 from sluice.errors import DatabaseError, DatabaseUnavailable
 
+#: Of this machine's memory, what PostgreSQL's manual advises for shared_buffers (runtime-config-resource.html); and the
+#: most, which holds the index of ten million random keys. With the default, 128 MB, 10 M rows took 58 s, not 42.
+_BUFFERS_SHARE, _BUFFERS_MOST = 4, 1024**3
+
 #: Appended to postgresql.conf once, after initdb. It stays a real database: fsync and synchronous_commit are on.
 _CONFIGURATION = """
 # Sluice
 max_wal_size = 4GB                      # a bulk load must not force a checkpoint every gigabyte
+shared_buffers = {buffers}MB
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_error_verbosity = terse             # the rows of a file belong in the error table, not in a log
@@ -105,6 +110,16 @@ def _folder(home: Path) -> Path:
     return home.expanduser().resolve() / "postgres"
 
 
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _buffers(memory: int) -> int:
+    """Bytes of shared_buffers on a machine with that many."""
+    return min(memory // _BUFFERS_SHARE, _BUFFERS_MOST)
+
+
 def _start(data: Path) -> str:
     """Make the data directory if there is none, start the server, wait until it answers. Under the lock."""
     if not (data / "PG_VERSION").exists():
@@ -120,7 +135,7 @@ def _start(data: Path) -> str:
                 file=str(data),
             ) from error
         with (fresh / "postgresql.conf").open("a") as file:
-            file.write(_CONFIGURATION)
+            file.write(_CONFIGURATION.format(buffers=_buffers(_memory()) // 1024**2))
         if data.exists():
             data.rmdir()
         fresh.rename(data)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -190,6 +191,8 @@ def test_it_is_a_real_database(home: Path) -> None:
     settings = Settings(home, home, home, None)
     with connect(database_url(settings)) as connection:
         names = ("fsync", "synchronous_commit", "full_page_writes", "listen_addresses", "max_wal_size")
+        buffers = connection.execute("SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers'")
+        assert 2**26 <= buffers.fetchall()[0][0] <= min(2**30, psutil.virtual_memory().total // 4)
         shown = [connection.execute(f"SHOW {name}".encode()).fetchall()[0][0] for name in names]
     assert shown == ["on", "on", "on", "", "4GB"]
     assert database_url(Settings(home, home, home, "postgresql://elsewhere/db")) == "postgresql://elsewhere/db"
