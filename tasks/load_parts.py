@@ -50,7 +50,7 @@ def load_part(work: bytes) -> Counts:
         for _, loaded in Share(loader, Turns(connection, job.import_id, window)).load():
             counts += loaded
             limit(Progress(job.import_id, 0, job.text.size, counts))
-    get_run_logger().info("%s: %s records of %s loaded here", name_of(window), counts.records, job.import_id)
+    get_run_logger().info("%s: %s records of import %s loaded here", name_of(window), counts.records, job.import_id)
     return counts
 
 
