@@ -172,24 +172,24 @@ def _unfit(data: bytes, found: Scan, kept: npt.NDArray[np.bool_]) -> list[tuple[
 def _not_utf8(data: bytes, found: Scan) -> list[int]:
     """The first invalid byte of each record that has one."""
     # Arrow looks through a block ten times faster than Python's decoder, but does not say where it fails.
-    borders = found.starts[np.searchsorted(found.starts, np.arange(0, len(data), _BLOCK))[1:] - 1].tolist()
-    invalid: list[int] = []
+    view, invalid = memoryview(data), list[int]()
+    borders = found.starts[np.searchsorted(found.starts, np.arange(_BLOCK, len(data), _BLOCK)) - 1].tolist()
     for begin, end in pairwise(dict.fromkeys([0, *borders, len(data)])):
-        if not _is_utf8(data[begin:end]):
-            invalid += _invalid_bytes(data, begin, end, found)
+        if not _is_utf8(view[begin:end]):
+            invalid += _invalid_bytes(view, begin, end, found)
     return invalid
 
 
-def _invalid_bytes(data: bytes, at: int, end: int, found: Scan) -> list[int]:
+def _invalid_bytes(view: memoryview, at: int, end: int, found: Scan) -> list[int]:
     """The same of the records between two of their borders."""
-    view, invalid = memoryview(data), []
+    invalid = []
     while at < end:
         try:
             codecs.utf_8_decode(view[at:end], "strict", True)
         except UnicodeDecodeError as error:
             invalid.append(at + error.start)
             record = int(np.searchsorted(found.starts, invalid[-1], side="right"))
-            at = int(found.starts[record]) if record < len(found.starts) else len(data)
+            at = int(found.starts[record]) if record < len(found.starts) else end
         else:
             break
     return invalid
@@ -200,7 +200,7 @@ def _records_at(found: Scan, positions: Positions | list[int]) -> list[int]:
     return [int(record) for record in records if record >= 0]
 
 
-def _is_utf8(data: bytes) -> bool:
+def _is_utf8(data: bytes | memoryview) -> bool:
     """Whether Arrow takes the bytes as UTF-8; checked in place, no copy is made."""
     offsets = pa.py_buffer(np.array([0, len(data)], np.int64))
     try:
