@@ -110,14 +110,11 @@ def _folder(home: Path) -> Path:
     return home.expanduser().resolve() / "postgres"
 
 
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _configuration() -> str:
+    import psutil  # type: ignore[import-untyped]
 
-
-def _buffers(memory: int) -> int:
-    """Bytes of shared_buffers on a machine with that many."""
-    return min(memory // _BUFFERS_SHARE, _BUFFERS_MOST)
+    buffers = min(psutil.virtual_memory().total // _BUFFERS_SHARE, _BUFFERS_MOST)
+    return _CONFIGURATION.format(buffers=buffers // 1024**2)
 
 
 def _start(data: Path) -> str:
@@ -135,7 +132,7 @@ def _start(data: Path) -> str:
                 file=str(data),
             ) from error
         with (fresh / "postgresql.conf").open("a") as file:
-            file.write(_CONFIGURATION.format(buffers=_buffers(_memory()) // 1024**2))
+            file.write(_configuration())
         if data.exists():
             data.rmdir()
         fresh.rename(data)
@@ -214,7 +211,7 @@ def _pid_file(data: Path) -> list[str]:
 
 def _server_pid(data: Path) -> int | None:
     """The id of the live postmaster of `data`; a process that merely inherited the number does not count."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     lines = _pid_file(data)
     if not lines or not lines[0].isdigit():
