@@ -17,7 +17,6 @@ from prefect.states import Completed, Failed
 
 from flows.form import asked
 from sluice import inbox_files as files
-from sluice.database import database_url
 from sluice.dataset import dataset_names
 from sluice.errors import SourceUnavailable, TransientError, UsageError
 from sluice.inbox import IMPORTING, UNAVAILABLE
@@ -64,14 +63,13 @@ def import_dropped(
         raise UsageError("This flow is started by the inbox's watcher.", hint="Drop files, or run import-file.")
     try:
         found = _taken(settings, dataset, claim) if claim else _objects(dataset, objects)
-        session = Session(database_url(settings))
     except TransientError as error:
         return Failed(name=UNAVAILABLE, message=str(error))
     if not found:
         return Completed(message="None of its files is left to be imported: an earlier run saw to them.")
     outcomes: list[Outcome] = []
     try:
-        with closing(session):
+        with closing(Session(settings)) as session:
             for file in found:
                 outcomes.append(_without_folder(import_one(settings, session, file), file))
     except TransientError as error:

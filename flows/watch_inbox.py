@@ -7,17 +7,24 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 from prefect.states import Completed
 
 from flows.form import asked
 from sluice.inbox_remote import LOOK_SECONDS, RemoteInbox
+from sluice.prefect_api import PrefectApi
 from sluice.settings import Settings
 from tasks.inbox import Watch
-from tasks.inbox_import import prefect_api
 from tasks.inbox_store import StoreWatch
 from tasks.lost import LostImports
 
 _INTERVAL = 0.5
+
+
+def prefect_api() -> PrefectApi:
+    """The server this run belongs to."""
+    auth: str | None = PREFECT_API_AUTH_STRING.value()  # the text itself, although the setting is a secret
+    return PrefectApi(str(PREFECT_API_URL.value()).rstrip("/"), auth or None)
 
 
 @flow(name="watch-inbox", persist_result=False)

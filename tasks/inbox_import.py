@@ -9,17 +9,15 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 from psycopg.pq import TransactionStatus
 
-from sluice.database import connect
+from sluice.database import connect, database_url
 from sluice.errors import AlreadyImported, ImportCancelled, SluiceError, Superseded, TransientError
 from sluice.history import Connection
 from sluice.inbox_ledger import Known
 from sluice.markdown import plain
 from sluice.model import Report
 from sluice.opening import opened
-from sluice.prefect_api import PrefectApi
 from sluice.request import Request
 from sluice.settings import Settings, user_name
 from tasks.inbox_settle import Dropped, event_of, settle_failed, settle_imported
@@ -43,30 +41,24 @@ class Session:
     """The connection that all files of a run use, one after another: a new one costs a small file a third of its time,
     most of it for what a session of PostgreSQL has to look up in the catalog before it is quick."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._connection: Connection | None = None
 
     def connection(self) -> Connection:
         """It, idle; a new one where it was lost, or left in the middle of something.
 
         Raises:
-            DatabaseUnavailable, DatabaseError: as `connect`.
+            DatabaseUnavailable, DatabaseError: as `database_url` and `connect`.
         """
         if self._connection is None or self._connection.info.transaction_status is not TransactionStatus.IDLE:
             self.close()
-            self._connection = connect(self._url)
+            self._connection = connect(database_url(self._settings))
         return self._connection
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-
-
-def prefect_api() -> PrefectApi:
-    """The server this run belongs to."""
-    auth: str | None = PREFECT_API_AUTH_STRING.value()  # the text itself, although the setting is a secret
-    return PrefectApi(str(PREFECT_API_URL.value()).rstrip("/"), auth or None)
 
 
 def tell(event: str, dataset: str, name: str, **payload: Any) -> None:

@@ -47,7 +47,7 @@ def deployed(prefect_server: None) -> PrefectApi:
     """The deployments that watchers look for; no worker serves them."""
     from flows.import_dropped import import_dropped
     from flows.import_file import import_file
-    from tasks.inbox_import import prefect_api
+    from flows.watch_inbox import prefect_api
 
     api = prefect_api()
     api.post("/work_pools/", {"name": "nobody", "type": "process"})
