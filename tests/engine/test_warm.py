@@ -121,6 +121,9 @@ def waiting(warm: Warm) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Proces
         flow_run_id = warm.new_run(wait=True)
         stand_in = warm.start(flow_run_id)
         until(lambda: warm.state(flow_run_id) == "Running", "the run")
+        # A signal while Prefect makes a task run ends the run as Failed; a run that waits is past that.
+        waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        until(lambda: connection.execute(waits).fetchall(), "the run's wait for the table")
         (fork,) = warm.forks()
         yield stand_in, fork, flow_run_id
 
