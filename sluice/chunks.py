@@ -7,6 +7,7 @@ machine, and say the same as the whole text would (`sluice.records`).
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from sluice.errors import SourceError
@@ -45,7 +46,7 @@ class Cutter:
         limit: int = RECORD_LIMIT,
     ) -> None:
         self._dialect, self._chunk_bytes, self._limit = dialect, chunk_bytes, limit
-        self._buffer = bytearray()
+        self._buffer = _Buffer()
         self._to_skip = start
         self._start, self._line, self._index = start, first_line, 0
         self._oversize = 0  # bytes of an overlong record passed by so far,
@@ -55,13 +56,11 @@ class Cutter:
 
     def feed(self, piece: bytes | memoryview) -> list[Chunk]:
         """Take the next piece of text."""
-        if self._to_skip:
-            skipped = min(self._to_skip, len(piece))
-            self._to_skip -= skipped
-            piece = piece[skipped:]
-        self._buffer += piece
+        skipped = min(self._to_skip, len(piece))
+        self._to_skip -= skipped
+        self._buffer.append(memoryview(piece)[skipped:])
         if self._dialect.format is Format.JSON:
-            self._last = bytes(piece).rstrip(b" \t\r\n")[-1:] or self._last
+            self._last = bytes(piece[skipped:]).rstrip(b" \t\r\n")[-1:] or self._last
         return list(self._cut(final=False))
 
     def finish(self) -> list[Chunk]:
@@ -89,9 +88,9 @@ class Cutter:
                     return
                 yield self._chunk(0, self._oversize_lines, oversize=True)
                 continue
-            if not self._buffer or (len(self._buffer) < self._want and not final):
+            if not len(self._buffer) or (len(self._buffer) < self._want and not final):
                 return
-            window = bytes(self._buffer) if final else bytes(self._buffer[: self._want])
+            window = self._buffer.first(len(self._buffer) if final else self._want)
             result = scan(window, self._dialect, final=final, limit=self._limit)
             if result.consumed:
                 yield self._chunk(result.consumed, result.lines)
@@ -103,7 +102,7 @@ class Cutter:
     def _chunk(self, size: int, lines: int, *, oversize: bool = False) -> Chunk:
         end = self._start + self._oversize + size
         chunk = Chunk(self._index, self._start, end, self._line, lines, oversize)
-        del self._buffer[:size]
+        self._buffer.drop(size)
         self._start, self._line, self._index = end, self._line + lines, self._index + 1
         self._oversize, self._oversize_lines, self._want = 0, 0, self._chunk_bytes
         return chunk
@@ -122,20 +121,52 @@ class Cutter:
 
     def _rest_of_overlong(self, *, final: bool) -> tuple[int, int, bool]:
         """How many bytes of the buffer, and line ends in them, belong to it, and whether it ends there."""
+        text = self._buffer.first(len(self._buffer))
         if self._dialect.format is Format.JSON:
-            return after_overlong(self._buffer, self._dialect, final=final)
-        following = _after_line_end(self._buffer, final=final)
+            return after_overlong(text, self._dialect, final=final)
+        following = _after_line_end(text, final=final)
         if following is not None:
             return following, 1, True
-        return len(self._buffer) - (1 if self._buffer.endswith(b"\r") and not final else 0), 0, False
+        return len(text) - (1 if text.endswith(b"\r") and not final else 0), 0, False
 
     def _pass_by(self, size: int, lines: int) -> None:
-        del self._buffer[:size]
+        self._buffer.drop(size)
         self._oversize += size
         self._oversize_lines += lines
 
 
-def _after_line_end(text: bytes | bytearray, *, final: bool) -> int | None:
+class _Buffer:
+    """The pieces of text that are not cut yet. None of them is copied but into what `first` returns."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[memoryview] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, piece: memoryview) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+
+    def first(self, size: int) -> bytes:
+        """At most so many bytes."""
+        parts, missing = [], size
+        for piece in self._pieces:
+            parts.append(piece[:missing])
+            missing -= len(parts[-1])
+        return b"".join(parts)
+
+    def drop(self, size: int) -> None:
+        """Forget so many bytes at the front, of those there are."""
+        self._size -= size
+        while self._pieces and size >= len(self._pieces[0]):
+            size -= len(self._pieces.popleft())
+        if size:
+            self._pieces[0] = self._pieces[0][size:]
+
+
+def _after_line_end(text: bytes, *, final: bool) -> int | None:
     """Position after the first line end; None if there is none (a CR as the last byte is undecided)."""
     newline, carriage = text.find(b"\n"), text.find(b"\r")
     if carriage < 0 or 0 <= newline < carriage:

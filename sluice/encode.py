@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.csv
 
+from sluice.records import Positions
+
 #: Rows `write_csv` renders at a time: about a tenth faster than its default of 1024, and no faster beyond.
 _BATCH_ROWS = 4096
 
@@ -41,10 +43,10 @@ def encode_table(table: pa.Table) -> CopyData:
     return CopyData((memoryview(sink.getvalue()),), rows=table.num_rows)
 
 
-def with_lineage(table: pa.Table, import_id: int, lines: pa.Int64Array) -> pa.Table:
+def with_lineage(table: pa.Table, import_id: int, lines: Positions) -> pa.Table:
     """`table` and after it the columns `_import_id` and `_line`."""
     ids = pa.repeat(pa.scalar(import_id, pa.int64()), table.num_rows)
-    return table.append_column("_import_id", ids).append_column("_line", lines)
+    return table.append_column("_import_id", ids).append_column("_line", pa.array(lines))
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -51,7 +51,7 @@ def scan_array(buffer: bytes, dialect: Dialect, *, final: bool, limit: int) -> S
     return _ArrayScanner(buffer, dialect, final, limit).run()
 
 
-def after_overlong(buffer: bytes | bytearray, dialect: Dialect, *, final: bool) -> tuple[int, int, bool]:
+def after_overlong(buffer: bytes, dialect: Dialect, *, final: bool) -> tuple[int, int, bool]:
     """How many bytes and line ends of the buffer belong to an overlong element, and whether it ends there."""
     found = heads(dialect.indent).search(buffer) if dialect.indent is not None else None
     if found is not None:

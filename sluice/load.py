@@ -60,18 +60,18 @@ class _Misread(psycopg.errors.InvalidBinaryRepresentation):
 
 def encode(plan: LoadPlan, routed: Routed) -> CopyData:
     """The chunk as bytes for `load_chunk`; touches no connection, so another thread may do it ahead of time."""
-    return _encode_marked(plan, routed) if plan.lineage else _encode(plan, routed.good, plan.wire)
+    return _encode_marked(plan, routed) if plan.lineage else _encode(plan, routed, routed.table, plan.wire)
 
 
 def _encode_marked(plan: LoadPlan, routed: Routed) -> CopyData:
-    marked = with_lineage(routed.good, plan.import_id, routed.lines)
-    return _encode(plan, marked, plan.wire and (*plan.wire, "int8", "int8"))
+    marked = with_lineage(routed.table, plan.import_id, routed.lines)
+    return _encode(plan, routed, marked, plan.wire and (*plan.wire, "int8", "int8"))
 
 
-def _encode(plan: LoadPlan, table: pa.Table, wire: tuple[str, ...] | None) -> CopyData:
+def _encode(plan: LoadPlan, routed: Routed, table: pa.Table, wire: tuple[str, ...] | None) -> CopyData:
     """As CSV also where a value does not fit its column: then it is PostgreSQL that refuses it, in its own words."""
-    data = encode_binary(table, wire, plan.order) if wire is not None else None
-    return encode_table(table) if data is None else data
+    data = encode_binary(table, wire, routed.good, plan.order) if wire is not None else None
+    return encode_table(routed.only_good(table)) if data is None else data
 
 
 def load_chunk(
@@ -97,7 +97,7 @@ def load_chunk(
     Raises:
         psycopg.Error: whatever is not about a row, unchanged.
     """
-    if routed.good.num_rows == 0:
+    if not len(routed.good):
         return Outcome()
     conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     data = data or encode(plan, routed)
@@ -118,14 +118,14 @@ def load_chunk(
 
 def _remember(conn: Connection, plan: LoadPlan, routed: Routed) -> None:
     """Write down the keys of rows that all went in, for a table that cannot say which import a row is from."""
-    keys = encode_table(routed.good.select(list(plan.key)).append_column("_line", routed.lines))
+    keys = routed.only_good(routed.table.select(list(plan.key)).append_column("_line", pa.array(routed.lines)))
     conn.execute(
         sql.SQL(
             "DROP TABLE IF EXISTS {keys}; CREATE TEMPORARY TABLE sluice_keys ON COMMIT DROP AS"
             " SELECT {columns}, NULL::bigint AS _line FROM {target} WITH NO DATA"
         ).format(keys=_KEYS, columns=list_columns(plan.key), target=plan.table)
     )
-    _copy(conn, _KEYS, (*plan.key, "_line"), keys)
+    _copy(conn, _KEYS, (*plan.key, "_line"), encode_table(keys))
     conn.execute(
         sql.SQL(
             "INSERT INTO sluice.touched_keys (import_id, key, line, kind) SELECT {}, {}, s._line, 'loaded' FROM {} s"
@@ -148,7 +148,7 @@ def _load_exactly(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyDa
         updated=kinds.get("updated", 0),
         unchanged=kinds.get("unchanged", 0),
         skipped=kinds.get("skipped", 0),
-        collided=kinds.get("loaded", 0) < routed.good.num_rows,
+        collided=kinds.get("loaded", 0) < len(routed.good),
     )
 
 
@@ -208,7 +208,8 @@ def _fill_scratch(conn: Connection, plan: LoadPlan, routed: Routed, data: CopyDa
             " CREATE TEMPORARY TABLE sluice_texts ({texts}, _import_id bigint, _line bigint) ON COMMIT DROP"
         ).format(table=_TEXTS, texts=texts)
     )
-    _copy(conn, _TEXTS, columns, encode_table(with_lineage(routed.good, plan.import_id, routed.lines)))
+    marked = with_lineage(routed.table, plan.import_id, routed.lines)
+    _copy(conn, _TEXTS, columns, encode_table(routed.only_good(marked)))
     step, source, locate = _cast(conn, plan)
     run_exactly(conn, step, source, locate=locate)
     unreadable = list(refusals(conn))
@@ -263,14 +264,14 @@ def _base_types(conn: Connection) -> dict[str, LiteralString]:
 
 def _reject(plan: LoadPlan, routed: Routed, errors: list[RowError]) -> Outcome:
     errors = sorted(errors, key=lambda error: error.line)
-    positions = np.searchsorted(routed.lines.to_numpy(), [error.line for error in errors]).tolist()
+    positions = np.searchsorted(routed.lines, [error.line for error in errors]).tolist()
     values = [
-        value_of(plan, error.column, partial(_text, routed.good, position))
+        value_of(plan, error.column, partial(_text, routed.table, position))
         for position, error in zip(positions, errors, strict=True)
     ]
-    return Outcome(rejected=[routed.good_row(position) for position in positions], errors=errors_table(errors, values))
+    return Outcome(rejected=[routed.as_reject(position) for position in positions], errors=errors_table(errors, values))
 
 
-def _text(good: pa.Table, position: int, name: str) -> str | None:
-    text: str | None = good.column(name)[position].cast(pa.string()).as_py()
+def _text(table: pa.Table, position: int, name: str) -> str | None:
+    text: str | None = table.column(name)[position].cast(pa.string()).as_py()
     return text

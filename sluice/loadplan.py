@@ -17,7 +17,7 @@ class LoadPlan:
 
     Attributes:
         into: the table that is loaded: the target, or the staging table of an atomic import.
-        columns: the columns of `into` that the file (or the run) fills, in the order of `Routed.good`.
+        columns: the columns of `into` that the file (or the run) fills, in the order of `Routed.table`.
         key: the dataset's key, empty in mode append.
         key_constraints: names of the unique indexes of `into` on exactly the key; what tells `key.duplicate`
             from the violation of another unique constraint.

@@ -33,6 +33,10 @@ RECORD_LIMIT = 8 * 1024 * 1024
 
 Positions: TypeAlias = npt.NDArray[np.int64]
 
+#: Bytes looked through at once for a character. What numpy notes of them stays in the processor's cache, and is small
+#: enough for malloc to hand it out again: of a whole chunk it would be new memory from the kernel every time.
+_BLOCK = 512 * 1024
+
 _LF, _CR = 0x0A, 0x0D
 
 
@@ -83,7 +87,8 @@ class _Lines:
 
 
 def _find(data: npt.NDArray[np.uint8], byte: int) -> Positions:
-    return np.flatnonzero(data == byte)
+    found = [start + np.flatnonzero(data[start : start + _BLOCK] == byte) for start in range(0, len(data), _BLOCK)]
+    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def physical_lines(buffer: bytes, *, final: bool) -> _Lines:

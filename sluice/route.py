@@ -14,6 +14,7 @@ import pyarrow as pa
 from sluice.codes import category_of
 from sluice.model import BadLine, Chunk, Severity, Violation
 from sluice.parse import Parsed
+from sluice.records import Positions
 
 #: The columns of `Routed.errors`, those of the ledger's `row_errors` without the import's id.
 ERRORS_SCHEMA = pa.schema(
@@ -51,15 +52,16 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A chunk, sorted. `records == good.num_rows + len(rejected)`.
+    """A chunk, sorted. `records == len(good) + len(rejected)`.
 
     Attributes:
-        good: the typed rows to load, columns named as the target's (and in that order), without lineage.
-        lines: int64, the physical line of each good row, ascending.
+        table: the typed rows, good and bad, columns named as the target's (and in that order), without lineage.
+        lines: the physical line of each of them, ascending.
+        good: the positions in `table` of the rows to load, ascending.
         rejected: ascending by line, at most one a line.
         errors: one row an error (`ERRORS_SCHEMA`), ascending by line; at least one for every rejected row.
         warnings: loaded rows that break a rule of severity warning or info, by code.
-        good_row: position in `good` -> what its `RejectedRow` would be, for rows the database refuses.
+        as_reject: position in `table` -> what its `RejectedRow` would be, for rows the database refuses.
         unique_values: `UNIQUE_SCHEMA`, every cast row's value under the suite's uniqueness rules, rejected rows
             included, because Great Expectations counts those too; None without such rules.
         metrics: this chunk's share of the suite's result, JSON values; None without a suite.
@@ -67,15 +69,20 @@ class Routed:
 
     chunk: Chunk
     records: int
-    good: pa.Table
-    lines: pa.Int64Array
+    table: pa.Table
+    lines: Positions
+    good: Positions
     rejected: list[RejectedRow]
     errors: pa.Table
-    good_row: Callable[[int], RejectedRow]
+    as_reject: Callable[[int], RejectedRow]
     warnings: Mapping[str, int] = field(default_factory=dict)
     blank_lines: int = 0
     unique_values: pa.Table | None = None
     metrics: Mapping[str, Any] | None = None
+
+    def only_good(self, table: pa.Table) -> pa.Table:
+        """Of a table with as many rows as `table` those to load."""
+        return table if len(self.good) == table.num_rows else table.take(pa.array(self.good))
 
 
 def route(
@@ -105,8 +112,6 @@ def route(
     def reject(row: int) -> RejectedRow:
         return RejectedRow(int(parsed.lines[row]), int(parsed.starts[row]), source_bytes(parsed.raw(row)))
 
-    good_rows = np.flatnonzero(good)
-    clean = len(good_rows) == table.num_rows
     rejected = [RejectedRow(bad.line, bad.byte_offset, source_bytes(bad.raw)) for bad in parsed.bad]
     rejected += [reject(int(row)) for row in np.flatnonzero(~good)]
     rejected.sort(key=lambda row: row.line)
@@ -115,11 +120,12 @@ def route(
     return Routed(
         chunk=parsed.chunk,
         records=parsed.records,
-        good=table if clean else table.filter(pa.array(good)),
-        lines=pa.array(parsed.lines[good_rows]),
+        table=table,
+        lines=parsed.lines,
+        good=np.flatnonzero(good),
         rejected=rejected,
         errors=errors_table(parsed.bad, critical, parsed.lines),
-        good_row=lambda position: reject(int(good_rows[position])),
+        as_reject=reject,
         warnings={code: count for code, count in warnings.items() if count},
         blank_lines=parsed.blank_lines,
         unique_values=_unique_table(parsed, unique),

@@ -56,7 +56,7 @@ class Workbench:
         """Read and judge a chunk; with a plan, encode its good rows for COPY as well."""
         begun = time.perf_counter()
         routed = self.route(chunk)
-        data = encode(plan, routed) if plan is not None and routed.good.num_rows else None
+        data = encode(plan, routed) if plan is not None and len(routed.good) else None
         return Prepared(routed, data, time.perf_counter() - begun)
 
     def route(self, chunk: Chunk) -> Routed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 from psycopg import sql
@@ -41,11 +42,12 @@ def chunk_of(table: pa.Table, lines: Sequence[int] | None = None) -> Routed:
     return Routed(
         chunk=Chunk(0, 0, 100, numbers[0] if numbers else 2, len(numbers)),
         records=table.num_rows,
-        good=table,
-        lines=pa.array(numbers, pa.int64()),
+        table=table,
+        lines=np.array(numbers, np.int64),
+        good=np.arange(table.num_rows),
         rejected=[],
         errors=ERRORS_SCHEMA.empty_table(),
-        good_row=lambda position: raw_of(numbers[position]),
+        as_reject=lambda position: raw_of(numbers[position]),
     )
 
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -230,6 +231,25 @@ def test_rows_can_be_sorted_before_they_are_sent() -> None:
     assert data is not None
     assert data.rows == 4
     assert list(read(b"".join(data.parts))) == [plain[1], plain[0], plain[2], plain[3]]
+
+
+def test_rows_can_be_left_out() -> None:
+    table = pa.table({"a": ["w", None, "y", "z"], "b": [3, 4, None, 1], "c": pa.array([1, None, 3, 4], pa.int16())})
+    types = ("text", "int8", "int2")
+    plain = list(read(encoded(table, *types)))
+    rows = np.array([0, 2, 3])
+
+    data, ordered = encode_binary(table, types, rows), encode_binary(table, types, rows, order=("b",))
+
+    assert data is not None
+    assert ordered is not None
+    assert (data.rows, ordered.rows) == (3, 3)
+    assert list(read(b"".join(data.parts))) == [plain[0], plain[2], plain[3]]
+    assert list(read(b"".join(ordered.parts))) == [plain[3], plain[0], plain[2]]
+    with patch.object(binary, "_MOST_BYTES", 250):
+        parts = encode_binary(table, types, rows)
+    assert parts is not None
+    assert b"".join(parts.parts) == b"".join(data.parts)
 
 
 TEXT, NUMERIC = ColumnType(TypeName.TEXT), ColumnType(TypeName.NUMERIC, 38, 2)
