@@ -165,11 +165,10 @@ class _Scanner:
         before = data[np.maximum(quotes - 1, 0)] if size else data
         after = data[np.minimum(quotes + 1, size - 1)] if size else data
 
-        def boundary(byte: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-            return np.isin(byte, (delimiter, _LF, _CR))
-
-        self.opens = boundary(before) | (quotes == 0)
-        closes = boundary(after) | (quotes == size - 1)
+        boundary = np.zeros(256, bool)
+        boundary[[delimiter, _LF, _CR]] = True
+        self.opens = boundary[before] | (quotes == 0)
+        closes = boundary[after] | (quotes == size - 1)
         follows = np.zeros(len(quotes), bool)
         if dialect.escape is None:
             follows[1:] = quotes[1:] == quotes[:-1] + 1

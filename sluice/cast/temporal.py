@@ -98,11 +98,14 @@ def to_date(values: pa.StringArray, format: str | None) -> pa.Date32Array:
             first = pc.min(days.view(pa.int32())).as_py()
             if first is None or first >= _FIRST // _DAY:
                 return days
-    micros, good = _read(values, _layouts(format or "%Y-%m-%d"))
+    encoded = values.dictionary_encode()  # many rows, few days
+    distinct = encoded.dictionary
+    micros, good = _read(distinct, _layouts(format or "%Y-%m-%d"))
     if format is not None:
-        micros, good = _with_strptime(values, format, micros, good)
+        micros, good = _with_strptime(distinct, format, micros, good)
     good &= micros % _DAY == 0
-    return pa.array((micros // _DAY).astype(np.int32), mask=~good).view(pa.date32())
+    days = pa.array((micros // _DAY).astype(np.int32), mask=~good).view(pa.date32())
+    return days.take(encoded.indices)
 
 
 def to_timestamp(values: pa.StringArray, format: str | None) -> pa.TimestampArray:

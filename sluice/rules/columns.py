@@ -8,6 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from sluice import cast
+from sluice.cast.arrays import combined
 from sluice.model import ColumnType, TypeName
 
 _WIDER = {
@@ -34,4 +35,4 @@ def rule_column(values: pa.ChunkedArray, kind: ColumnType) -> pa.Array:
         if not same and not (pa.types.is_integer(found) and pa.types.is_integer(wanted)):
             raise TypeError(f"the column is {found}, not {wanted}")
         values = values.cast(wanted)
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return combined(values)
