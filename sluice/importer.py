@@ -179,7 +179,7 @@ class Import:
     def _load_here(self, pending: tuple[Chunk, ...]) -> None:
         if self._loader is None or self._loader.connection is not self._connection:
             self._loader = Loader(self.job, self._connection, self._snapshot.read)
-        with prefetched(map(self._loader.prepare, pending)) as prepared:
+        with prefetched(map(self._loader.prepare, pending), "sluice-prepare") as prepared:
             for item in prepared:
                 if self._bucket is not None:
                     self._bucket.take(item.routed.records)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,15 @@ from sluice.compression import PIECE_SIZE, Readable, compression_of, decompresse
 from sluice.errors import SluiceError, SourceError
 from sluice.formats import refuse_formats, refuse_non_text
 from sluice.location import Location, locate, opened, stamp_of
+from sluice.prefetch import prefetched
 from sluice.spool import SpoolFile, TextFile, TextReader, changed, disk_errors, spool_file
 from sluice.textobject import TextObject, identity_of
 
 #: Bytes of decompressed source a sample is taken from.
 SAMPLE_SIZE = 1024 * 1024
+
+#: Where blocks are made while others are being cut: reading, hashing and unpacking release the GIL.
+_THREAD = "sluice-read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,16 +227,6 @@ class _Beginning:
             self._on_block(block)
 
 
-def _ahead(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks, the next one being made in another thread: reading, hashing and unpacking release the GIL."""
-    blocks = iter(blocks)
-    with ThreadPoolExecutor(1, "sluice-read") as pool:
-        coming = pool.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = pool.submit(next, blocks, None)
-            yield block
-
-
 def _read_in_place(location: Location, raw: BinaryIO, start: bytes, on_block: Block) -> tuple[TextFile, int, str]:
     digest = hashlib.sha256()
     stamp = stamp_of(raw.fileno())
@@ -247,9 +240,10 @@ def _read_in_place(location: Location, raw: BinaryIO, start: bytes, on_block: Bl
             yield block
 
     size = 0
-    for block in _ahead(blocks()):
-        on_block(block if size else block[skip:])
-        size += len(block)
+    with prefetched(blocks(), _THREAD) as ahead:
+        for block in ahead:
+            on_block(block if size else block[skip:])
+            size += len(block)
     if size != stamp[1] or stamp_of(raw.fileno()) != stamp:
         raise changed(location.shown)
     return TextFile(str(location.path), skip, size - skip, stamp), size, digest.hexdigest()
@@ -276,7 +270,7 @@ def _spool(
             pieces = decompressed(packed, compression)
         else:
             pieces = decompressed(stored, compression)
-        for block in _ahead(_batched(_decoded(pieces, encoding))):
+        for block in stack.enter_context(prefetched(_batched(_decoded(pieces, encoding)), _THREAD)):
             spool.write(block)
             on_block(block)
     if stamp is not None and (stored.size != stamp[1] or stamp_of(raw.fileno()) != stamp):
