@@ -7,7 +7,7 @@ BIN := .venv/bin
 PEERS := .venv-bench/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test bench check format lock clean
+.PHONY: help demo up test bench check lint format lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -58,11 +58,13 @@ test: .venv/.installed-dev ## The whole test suite
 bench: .venv/.installed .venv-bench/.installed ## Time imports against psql \copy and others; ARGS="--help" lists the options
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-check: .venv/.installed-dev ## Format, lint, types and the fast tests
+check: lint ## Format, lint, types and the fast tests
+	$(BIN)/python -m pytest -q tests/unit -m "not slow"
+
+lint: .venv/.installed-dev ## Format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit -m "not slow"
 
 format: .venv/.installed-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -41,7 +41,7 @@ def encode_binary(
         order: columns to sort the rows by; without any they stay in their order.
 
     Returns:
-        None if a value of the table is not of its column's type, as 40000 in an `int2`.
+        None if a value is not of its column's type, as 40000 in an `int2`.
     """
     if rows is None:
         rows = np.arange(table.num_rows)
@@ -63,7 +63,10 @@ def _encode_rows(
         return None if first is None or second is None else first + second
     pieces = _pieces(table, types, rows)
     if pieces is None:
-        return None
+        # The value that does not fit may be what a row is left out for.
+        return (
+            _encode_rows(table.take(pa.array(rows)), types, np.arange(len(rows)), order) if len(rows) < size else None
+        )
     if order:
         keys = table.select(list(order)).take(pa.array(rows))
         rows = rows[pc.sort_indices(keys, [(name, "ascending") for name in order]).to_numpy()]

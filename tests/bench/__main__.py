@@ -95,7 +95,7 @@ def results(running: Session, told: argparse.Namespace) -> Iterator[tuple[str, s
         yield PROFILED, "Where the time goes", profile(running, _PROFILED_ROWS // scale)
     if STEADY in names or (told.full and not names):
         whole, resumed = steady.steady(running, told.megabytes * 1_000_000 // scale, say)
-        yield STEADY, "A large file", report.steady_table(whole, resumed)
+        yield STEADY, "A large file, with the key index (bigint, in order)", report.steady_table(whole, resumed)
 
 
 def validation(running: Session) -> str:

@@ -102,6 +102,12 @@ SCENARIOS = (
         full=True,
     ),
     Scenario(
+        "size_ordered",
+        "Time a row of a large file, with the key index (bigint, in order)",
+        tuple(Entry("sluice", _customers(rows, bad=1), datasets.NUMBERED) for rows in (2 * M, 10 * M)),
+        full=True,
+    ),
+    Scenario(
         "unique",
         "A rule that customer_id is unique, without a key",
         _each(_PAIR, _customers(M, bad=1), datasets.UNIQUE),

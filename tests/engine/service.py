@@ -162,7 +162,7 @@ def running_service(told: Mapping[str, str] | None = None) -> Iterator[Service]:
 def _service(home: Path, told: Mapping[str, str]) -> Iterator[Service]:
     port = free_port()
     environ = {
-        **environment_of_others(),
+        **environment_of_others(home),
         "SLUICE_HOME": str(home),
         "SLUICE_INBOX": str(home / "inbox"),
         "PREFECT_SERVER_API_PORT": str(port),
@@ -197,6 +197,8 @@ def _service(home: Path, told: Mapping[str, str]) -> Iterator[Service]:
         stop_embedded(home)
 
 
-def environment_of_others() -> dict[str, str]:
-    """The environment without what would lead to another service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "PREFECT_"))}
+def environment_of_others(folder: Path) -> dict[str, str]:
+    """The environment without what would lead to another service. Temporary files go into the folder: Prefect leaves
+    some of each worker and run that is killed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "PREFECT_"))}
+    return kept | {"TMPDIR": str(folder)}

@@ -111,7 +111,7 @@ def crowd() -> Iterator[Crowd]:
 def _crowd(home: Path) -> Iterator[Crowd]:
     home = home.resolve()
     told = {
-        **environment_of_others(),
+        **environment_of_others(home),
         "SLUICE_HOME": str(home),
         "SLUICE_INBOX": str(home / "inbox"),
         "SLUICE_DATASETS": str(home / "datasets"),

@@ -159,7 +159,7 @@ def network() -> Iterator[Network]:
         store = stack.enter_context(closing(_Store(top)))
         port = free_port()
         told = {
-            **environment_of_others(),
+            **environment_of_others(top),
             **store.environ,
             "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_API_AUTH_STRING": PASSWORD,
@@ -347,7 +347,7 @@ def test_prefect_keeps_its_data_in_a_postgresql_of_the_operators(network: Networ
 
 def test_a_worker_without_the_shared_database_does_not_start() -> None:
     with tempfile.TemporaryDirectory() as home:
-        environ = {**environment_of_others(), "SLUICE_HOME": home}
+        environ = {**environment_of_others(Path(home)), "SLUICE_HOME": home}
         ended = subprocess.run(
             [sys.executable, "-m", "deployments.worker"], cwd=ROOT, env=environ, capture_output=True, text=True
         )

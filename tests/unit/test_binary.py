@@ -246,6 +246,11 @@ def test_rows_can_be_left_out() -> None:
     assert (data.rows, ordered.rows) == (3, 3)
     assert list(read(b"".join(data.parts))) == [plain[0], plain[2], plain[3]]
     assert list(read(b"".join(ordered.parts))) == [plain[3], plain[0], plain[2]]
+    wide = table.append_column("d", [[1, 40_000, 3, 4]])
+    fitting = encode_binary(wide, (*types, "int2"), rows)
+    assert fitting is not None
+    assert [row[3] for row in read(b"".join(fitting.parts))] == [b"\0\1", b"\0\3", b"\0\4"]
+    assert encode_binary(wide, (*types, "int2"), np.array([0, 1])) is None
     with patch.object(binary, "_MOST_BYTES", 250):
         parts = encode_binary(table, types, rows)
     assert parts is not None
