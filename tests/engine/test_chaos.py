@@ -31,7 +31,7 @@ from sluice.settings import Settings
 from tests.engine.service import ENDED, ROOT, environment_of_others, free_port, until
 from tests.engine.stream import DATASETS, Stream, check, make_datasets
 
-SECONDS = float(os.environ.get("SLUICE_CHAOS_SECONDS", "40"))
+SECONDS = float(os.environ.get("SLUICE_CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("SLUICE_CHAOS_SEED", 1))
 
 #: Seconds everything may take to settle afterwards: a run without a process is found after two minutes, a claim that

@@ -10,7 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -112,8 +114,12 @@ def test_an_import_that_fails_half_way_shows_why(home: Path, api: Api) -> None:
     assert "sluice.import.completed" not in kinds
 
 
-def test_an_import_that_never_began_is_an_event_without_a_number(home: Path, api: Api) -> None:
-    state = run(source="https://user:secret@127.0.0.1:9/none.csv?sig=secret", dataset="customers")
+def test_an_import_that_never_began_is_an_event_without_a_number(home: Path, api: Api, tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as nothing:
+        Thread(target=nothing.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{nothing.server_port}"
+        state = run(source=f"http://user:secret@{address}/none.csv?sig=secret", dataset="customers")
+        nothing.shutdown()
     assert state.type.value == "FAILED"
     shown = flow_run(api, state)
     assert "secret" not in shown["name"]
