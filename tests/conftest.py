@@ -13,7 +13,7 @@ from sluice.errors import SluiceError
 
 #: Examples a property test tries (some try a multiple): few while somebody waits, many in CI.
 settings.register_profile("quick", max_examples=50, deadline=None)
-settings.register_profile("thorough", max_examples=200, deadline=None)
+settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
