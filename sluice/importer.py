@@ -33,10 +33,6 @@ from sluice.thresholds import check_threshold
 from sluice.throttle import TokenBucket
 from sluice.workers import Crew
 
-#: A file up to this size is read once more to say "already imported" at once: a fraction of a second, where
-#: starting Prefect takes several.
-LOOK_AHEAD_BYTES = 128 * 1024 * 1024
-
 #: Seconds the server has to take a request to cancel; a server that cannot in that time has gone.
 _CANCEL_SECONDS = 5.0
 
