@@ -9,6 +9,7 @@ marker only where a record begins (tried on 15 and 18).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,11 +26,11 @@ class CopyData:
     """Rows as COPY reads them, in the columns' order.
 
     Attributes:
-        parts: the bytes, in pieces; the large ones are Arrow's buffers, not copies of them.
+        parts: the bytes, in pieces; can be gone through again. The large ones are Arrow's buffers, not copies of them.
         types: PostgreSQL's types of the columns, where the format is binary; None where it is CSV.
     """
 
-    parts: tuple[memoryview, ...]
+    parts: Iterable[memoryview]
     rows: int
     types: tuple[str, ...] | None = None
 
