@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from sluice.database import translated
 from sluice.errors import AlreadyImported, TableBusy, UsageError
@@ -26,7 +27,8 @@ from sluice.storable import storable, storable_json
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What is to be imported. `fingerprint` covers content, target and every option that changes the outcome;
-    `options`, `dialect` and `plan` are JSON values; `bytes_total` is the size of the text in UTF-8."""
+    `options`, `dialect`, `plan` and `first_pass` (`sluice.first_pass`) are JSON values; `bytes_total` is the size of
+    the text in UTF-8."""
 
     dataset: str | None
     table: TableName
@@ -41,6 +43,7 @@ class Claim:
     flow_run_id: str | None = None
     started_by: str | None = None
     force: bool = False
+    first_pass: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +197,14 @@ def _insert(connection: Connection, wanted: Claim, force_no: int) -> int | None:
         "bytes_total": wanted.bytes_total,
         "flow_run_id": wanted.flow_run_id,
         "started_by": wanted.started_by,
+        "first_pass": _optional(wanted.first_pass),
     }
     found = connection.execute(
         """
         INSERT INTO sluice.imports (dataset, table_name, source, sha256, size, fingerprint, force_no,
-                                    options, dialect, plan, bytes_total, flow_run_id, started_by)
+                                    options, dialect, plan, bytes_total, flow_run_id, started_by, first_pass)
         VALUES (%(dataset)s, %(table_name)s, %(source)s, %(sha256)s, %(size)s, %(fingerprint)s, %(force_no)s,
-                %(options)s, %(dialect)s, %(plan)s, %(bytes_total)s, %(flow_run_id)s, %(started_by)s)
+                %(options)s, %(dialect)s, %(plan)s, %(bytes_total)s, %(flow_run_id)s, %(started_by)s, %(first_pass)s)
         ON CONFLICT (fingerprint, force_no) WHERE status <> 'undone' DO NOTHING
         RETURNING id
         """,
@@ -218,14 +222,20 @@ def _take_over(connection: Connection, row: ImportRow, wanted: Claim | None) -> 
         "options": storable_json(wanted.options if wanted is not None else row.options),
         "flow_run_id": wanted.flow_run_id if wanted is not None else row.flow_run_id,
         "started_by": wanted.started_by if wanted is not None else row.started_by,
+        "first_pass": _optional(wanted.first_pass) if wanted is not None else None,
     }
     connection.execute(
         "UPDATE sluice.imports SET status = 'running', attempt = attempt + 1, finished_at = NULL, message = '',"
-        " options = %(options)s, flow_run_id = %(flow_run_id)s, started_by = %(started_by)s WHERE id = %(id)s",
+        " options = %(options)s, flow_run_id = %(flow_run_id)s, started_by = %(started_by)s,"
+        " first_pass = coalesce(%(first_pass)s, first_pass) WHERE id = %(id)s",
         values,
     )
     taken = get(connection, row.id)
     return Claimed(row.id, taken.attempt, True, done_chunks(connection, row.id), taken)
+
+
+def _optional(value: Mapping[str, Any] | None) -> Jsonb | None:
+    return None if value is None else storable_json(value)
 
 
 def done_chunks(connection: Connection, import_id: int) -> tuple[DoneChunk, ...]:

@@ -309,6 +309,7 @@ UPDATE sluice.imports AS i SET
     {counts},
     errors_by_rule = %(rules)s, errors_by_category = %(categories)s, warnings_by_rule = %(warnings)s,
     suite_result = coalesce(%(suite_result)s, i.suite_result), finished_at = clock_timestamp(),
+    first_pass = CASE WHEN %(complete)s THEN NULL ELSE i.first_pass END,
     bytes_done = CASE WHEN %(complete)s THEN i.bytes_total ELSE (
         SELECT coalesce(sum(byte_end - byte_start), 0) FROM sluice.chunks WHERE import_id = %(id)s) END,
     seconds = (SELECT sum(extract(epoch FROM

@@ -11,13 +11,14 @@ kept, and the same call again goes on from there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from uuid import uuid4
 
 from sluice import claim as claims
-from sluice import history
+from sluice import first_pass, history
 from sluice.catalog import inspect_table
 from sluice.chunks import CHUNK_BYTES, Cutter
 from sluice.claim import Claim, Claimed, table_lock
@@ -32,7 +33,7 @@ from sluice.publish import create_staging
 from sluice.recipe import Recipe
 from sluice.request import Request
 from sluice.settings import Settings
-from sluice.source import Snapshot, snapshot
+from sluice.source import Snapshot, reopened, snapshot
 from sluice.target import ensure_target
 
 #: A file up to this size is read once more to say "already imported" at once: a fraction of a second, where
@@ -53,7 +54,8 @@ def opened(
 ) -> Iterator[Import]:
     """Settle everything that can be settled before the first row, claim the import, and hold its table.
 
-    The file is read through once here: its fingerprint, its text and its chunks come from the same pass. `resume`
+    The file is read through once here: its fingerprint, its text and its chunks come from the same pass; a large one
+    that an earlier attempt read through is not, while it is unchanged. `resume`
     is the number of an import to go on with; without it, an unfinished import of the same content is found.
     `connection` is one to use and to leave open (it is idle); without it, there is a new one.
 
@@ -67,21 +69,12 @@ def opened(
         if connection is None:
             connection = stack.enter_context(closing(connect(database_url(settings))))
         ensure_ledger(connection)
-        cutter = Cutter(recipe.dialect, start=recipe.data_start, first_line=recipe.first_line)
-        chunks: list[Chunk] = []
-        snap = stack.enter_context(
-            snapshot(
-                request.source,
-                recipe.dialect.encoding,
-                settings.home / "spool",
-                on_block=lambda block: chunks.extend(cutter.feed(block)),
-                begins_with=recipe.begins_with,
-            )
-        )
-        chunks += cutter.finish()
+        began = time.time_ns()
+        snap, chunks = _read_through(stack, connection, request, recipe, settings)
+        kept = first_pass.to_keep(locate(request.source), snap, chunks, began)
         if recipe.untyped:
             recipe = with_types(recipe, request, snap, chunks, inspect_table(connection, recipe.dataset.table))
-        wanted = _claim(request, recipe, snap, flow_run_id, started_by)
+        wanted = replace(_claim(request, recipe, snap, flow_run_id, started_by), first_pass=kept)
         if resume is None and not (request.force or request.dry_run):
             claims.refuse_repetition(connection, wanted)  # at once: the rules take seconds to load
         recipe = with_rules(recipe, settings)
@@ -104,6 +97,28 @@ def opened(
         except BaseException as error:
             running.failed(error)
             raise
+
+
+def _read_through(
+    stack: ExitStack, connection: Connection, request: Request, recipe: Recipe, settings: Settings
+) -> tuple[Snapshot, list[Chunk]]:
+    """The file, fingerprinted and cut: read through once, unless an attempt before this one has done it."""
+    location = locate(request.source)
+    known = first_pass.recall(connection, location, recipe)
+    if known is not None:
+        return stack.enter_context(reopened(location, known.size, known.sha256, known.text)), known.chunks
+    cutter = Cutter(recipe.dialect, start=recipe.data_start, first_line=recipe.first_line)
+    chunks: list[Chunk] = []
+    snap = stack.enter_context(
+        snapshot(
+            request.source,
+            recipe.dialect.encoding,
+            settings.home / "spool",
+            on_block=lambda block: chunks.extend(cutter.feed(block)),
+            begins_with=recipe.begins_with,
+        )
+    )
+    return snap, chunks + cutter.finish()
 
 
 def refuse_at_once(request: Request, settings: Settings) -> None:

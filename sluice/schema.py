@@ -75,6 +75,7 @@ imports = Table(
     Column("flow_run_id", Text),
     Column("started_by", Text),
     Column("message", Text, nullable=False, server_default=text("''")),
+    Column("first_pass", JSONB, comment="of a large file whose import is not complete: its stamp and its chunks"),
     CheckConstraint("status IN ({})".format(", ".join(f"'{s}'" for s in Status)), name="imports_status_known"),
     # What makes a second claim of the same content fail, however many processes try at once.
     Index(

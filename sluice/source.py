@@ -208,6 +208,17 @@ def snapshot(
         yield Snapshot(location.shown, location.name, size, sha256, encoding, compression, text, reader, stored)
 
 
+@contextmanager
+def reopened(location: Location, size: int, sha256: str, text: TextFile) -> Iterator[Snapshot]:
+    """The snapshot of a local, plain UTF-8 file that was read through before.
+
+    Raises:
+        SourceError: it is gone. A change since then is noticed when the text is read.
+    """
+    with text.open() as reader:
+        yield Snapshot(location.shown, location.name, size, sha256, "utf-8", None, text, reader)
+
+
 class _Beginning:
     """Passes blocks on once they are known to begin as the sample did."""
 
