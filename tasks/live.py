@@ -35,6 +35,9 @@ EVERY = 2.0
 #: and Prefect itself waits as long with the run's last state.
 _RETRY, PATIENCE, HURRY = 0.5, 75.0, 5.0
 
+#: What a server answers that is to be asked again.
+_BUSY = (408, 429, 503)
+
 Message = Callable[[SyncPrefectClient], object]
 
 
@@ -128,8 +131,12 @@ class LiveRun:
             client.update_flow_run(self._flow_run_id, name=name, tags=self._tags)
             self._shown = (name, self._tags)
         if ending and self._labels:
-            labels, self._labels = self._labels, {}  # tried once: nothing depends on them
-            client.update_flow_run_labels(self._flow_run_id, labels)
+            try:
+                client.update_flow_run_labels(self._flow_run_id, self._labels)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code in _BUSY:
+                    raise
+            self._labels = {}
 
     def _send_progress(self, client: SyncPrefectClient, latest: Progress) -> None:
         done, text = share(latest) * 100, self._text(latest)
@@ -169,7 +176,7 @@ def _create(artifact: ArtifactCreate, client: SyncPrefectClient) -> None:
 def _is_refused(error: Exception) -> bool:
     """Whether the server will never take it; a server that is busy answers 408, 429 or 5xx."""
     if isinstance(error, httpx.HTTPStatusError):
-        return 400 <= error.response.status_code < 500 and error.response.status_code not in (408, 429)
+        return 400 <= error.response.status_code < 500 and error.response.status_code not in _BUSY
     return True
 
 
