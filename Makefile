@@ -52,8 +52,13 @@ demo: .venv/.installed ## Import samples/customers.csv through the Prefect flow 
 up: .venv/.installed ## The service in the foreground: database, Prefect with its UI, worker, deployments, inbox
 	@exec $(BIN)/python -m deployments.up
 
+# The tests of services mostly wait, so they run beside the others, and are shown after them.
 test: .venv/.installed-dev ## The whole test suite
-	$(BIN)/python -m pytest
+	@log=$$(mktemp); failed=0; \
+	$(BIN)/python -m pytest tests/engine > $$log 2>&1 & services=$$!; \
+	$(BIN)/python -m pytest tests/unit tests/postgres || failed=$$?; \
+	wait $$services || failed=$$?; \
+	cat $$log; rm $$log; exit $$failed
 
 bench: .venv/.installed .venv-bench/.installed ## Time imports against psql \copy and others; ARGS="--help" lists the options
 	@$(BIN)/python -m tests.bench $(ARGS)
