@@ -50,8 +50,7 @@ def to_keep(location: Location, snap: Snapshot, chunks: Sequence[Chunk], began: 
     if location.path is None or snap.text.path != str(location.path) or snap.size < LEAST_BYTES:
         return None
     stamp = _stamp(location.path)
-    *_, modified, changed = stamp
-    if stamp[:3] != snap.text.stamp or max(modified, changed) > began - SETTLED:
+    if stamp is None or stamp[:3] != snap.text.stamp or max(stamp[2:]) > began - SETTLED:
         return None
     ends = [[chunk.byte_end, chunk.lines, int(chunk.oversize)] for chunk in chunks]
     return {"stamp": stamp, "text_start": snap.text.start, "chunks": ends}
@@ -60,10 +59,8 @@ def to_keep(location: Location, snap: Snapshot, chunks: Sequence[Chunk], began: 
 @translated()
 def recall(connection: Connection, location: Location, recipe: Recipe) -> FirstPass | None:
     """What an unfinished import of this file has kept, if the file is unchanged and would be cut the same way."""
-    if location.path is None or recipe.untyped or not os.path.isfile(location.path):
-        return None
-    stamp = _stamp(location.path)
-    if stamp[1] < LEAST_BYTES:
+    stamp = _stamp(location.path) if location.path is not None and not recipe.untyped else None
+    if stamp is None or stamp[1] < LEAST_BYTES:
         return None
     found = connection.execute(
         "SELECT first_pass, sha256, dialect, plan FROM sluice.imports WHERE source = %s AND first_pass IS NOT NULL"
@@ -88,7 +85,11 @@ def _chunks(kept: Mapping[str, Any], recipe: Recipe) -> list[Chunk]:
     return chunks
 
 
-def _stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
-    """`sluice.location.stamp_of`, and the time of the last change of any kind, which no program can set back."""
-    status = os.stat(path)
+def _stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
+    """`sluice.location.stamp_of`, and the time of the last change of any kind, which no program can set back; None
+    where no file is."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

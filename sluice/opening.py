@@ -55,9 +55,9 @@ def opened(
     """Settle everything that can be settled before the first row, claim the import, and hold its table.
 
     The file is read through once here: its fingerprint, its text and its chunks come from the same pass; a large one
-    that an earlier attempt read through is not, while it is unchanged. `resume`
-    is the number of an import to go on with; without it, an unfinished import of the same content is found.
-    `connection` is one to use and to leave open (it is idle); without it, there is a new one.
+    that an earlier attempt read through is not, while it is unchanged. `resume` is the number of an import to go on
+    with; without it, an unfinished import of the same content is found. `connection` is one to use and to leave open
+    (it is idle); without it, there is a new one.
 
     Raises:
         UsageError, DatasetError, SuiteError, SourceError, HeaderError, TargetError: something does not fit.

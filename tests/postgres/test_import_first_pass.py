@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -16,7 +17,7 @@ from sluice.errors import AlreadyImported, SourceError
 from sluice.importer import Progress
 from sluice.model import Counts
 from sluice.records import RECORD_LIMIT
-from sluice.source import snapshot
+from sluice.source import Snapshot, snapshot
 from tests.postgres.import_bench import ITEMS, Bench, counts_of
 
 APPEND = ITEMS.replace("key: [id]", "mode: append")
@@ -142,6 +143,20 @@ def test_other_bytes_of_the_same_size_and_time_are_noticed(bench: Bench) -> None
 
     with read_through(1), pytest.raises(SourceError, match="not the file any more"):
         bench.run(source, dataset="items", chunk_bytes=500, resume=1)
+
+
+def test_a_file_may_be_removed_once_it_was_read_through(bench: Bench) -> None:
+    bench.dataset(APPEND)
+    source = items(bench)
+
+    @contextmanager
+    def removed(*arguments: Any, **options: Any) -> Iterator[Snapshot]:
+        with snapshot(*arguments, **options) as snap:
+            source.unlink()
+            yield snap
+
+    with patch.object(opening, "snapshot", removed):
+        assert counts_of(bench.run(source, dataset="items")) == ALL
 
 
 def test_another_dialect_cuts_for_itself(bench: Bench) -> None:
