@@ -54,11 +54,11 @@ up: .venv/.installed ## The service in the foreground: database, Prefect with it
 
 # The tests of services mostly wait, so they run beside the others, and are shown after them.
 test: .venv/.installed-dev ## The whole test suite
-	@log=$$(mktemp); failed=0; \
+	@log=$$(mktemp); trap "rm -f $$log" EXIT; failed=0; \
 	$(BIN)/python -m pytest tests/engine > $$log 2>&1 & services=$$!; \
 	$(BIN)/python -m pytest tests/unit tests/postgres || failed=$$?; \
 	wait $$services || failed=$$?; \
-	cat $$log; rm $$log; exit $$failed
+	cat $$log; exit $$failed
 
 bench: .venv/.installed .venv-bench/.installed ## Time imports against psql \copy and others; ARGS="--help" lists the options
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from sluice.database import translated
 from sluice.errors import AlreadyImported, TableBusy, UsageError
 from sluice.history import Connection, ImportRow, get, is_complete
 from sluice.migrate import LOCK_CLASS
 from sluice.model import Status, TableName
-from sluice.storable import storable, storable_json
+from sluice.storable import optional_json, storable, storable_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,7 @@ def _insert(connection: Connection, wanted: Claim, force_no: int) -> int | None:
         "bytes_total": wanted.bytes_total,
         "flow_run_id": wanted.flow_run_id,
         "started_by": wanted.started_by,
-        "first_pass": _optional(wanted.first_pass),
+        "first_pass": optional_json(wanted.first_pass),
     }
     found = connection.execute(
         """
@@ -222,7 +221,7 @@ def _take_over(connection: Connection, row: ImportRow, wanted: Claim | None) -> 
         "options": storable_json(wanted.options if wanted is not None else row.options),
         "flow_run_id": wanted.flow_run_id if wanted is not None else row.flow_run_id,
         "started_by": wanted.started_by if wanted is not None else row.started_by,
-        "first_pass": _optional(wanted.first_pass) if wanted is not None else None,
+        "first_pass": optional_json(wanted.first_pass) if wanted is not None else None,
     }
     connection.execute(
         "UPDATE sluice.imports SET status = 'running', attempt = attempt + 1, finished_at = NULL, message = '',"
@@ -232,10 +231,6 @@ def _take_over(connection: Connection, row: ImportRow, wanted: Claim | None) -> 
     )
     taken = get(connection, row.id)
     return Claimed(row.id, taken.attempt, True, done_chunks(connection, row.id), taken)
-
-
-def _optional(value: Mapping[str, Any] | None) -> Jsonb | None:
-    return None if value is None else storable_json(value)
 
 
 def done_chunks(connection: Connection, import_id: int) -> tuple[DoneChunk, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from sluice.chunks import CHUNK_BYTES
 from sluice.database import translated
 from sluice.history import Connection
-from sluice.location import Location
+from sluice.location import Location, stamp_in
 from sluice.model import Chunk
 from sluice.recipe import Recipe, dialect_from
 from sluice.source import Snapshot
@@ -32,9 +32,8 @@ SETTLED = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class FirstPass:
-    """A file that was read through before: its bytes and their SHA-256, where its text lies, its chunks."""
+    """A file that was read through before: its SHA-256, where its text lies, its chunks."""
 
-    size: int
     sha256: str
     text: TextFile
     chunks: list[Chunk]
@@ -58,7 +57,8 @@ def to_keep(location: Location, snap: Snapshot, chunks: Sequence[Chunk], began: 
 
 @translated()
 def recall(connection: Connection, location: Location, recipe: Recipe) -> FirstPass | None:
-    """What an unfinished import of this file has kept, if the file is unchanged and would be cut the same way."""
+    """What an unfinished import of this file, into whatever table, has kept, if the file is unchanged and would be cut
+    the same way. None if every value is to be looked at for its type: then there is no pass to spare."""
     stamp = _stamp(location.path) if location.path is not None and not recipe.untyped else None
     if stamp is None or stamp[1] < LEAST_BYTES:
         return None
@@ -73,7 +73,7 @@ def recall(connection: Connection, location: Location, recipe: Recipe) -> FirstP
         if tuple(kept["stamp"]) == stamp and same == cuts:
             start = kept["text_start"]
             text = TextFile(str(location.path), start, stamp[1] - start, stamp[:3])
-            return FirstPass(stamp[1], sha256, text, _chunks(kept, recipe))
+            return FirstPass(sha256, text, _chunks(kept, recipe))
     return None
 
 
@@ -86,10 +86,9 @@ def _chunks(kept: Mapping[str, Any], recipe: Recipe) -> list[Chunk]:
 
 
 def _stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
-    """`sluice.location.stamp_of`, and the time of the last change of any kind, which no program can set back; None
-    where no file is."""
+    """`stamp_in`, and the time of the last change of any kind, which no program can set back; None where no file is."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return *stamp_in(status), status.st_ctime_ns

@@ -21,7 +21,7 @@ from sluice.history import Connection, ImportRow, get, imports, is_complete, pro
 from sluice.migrate import ensure_ledger
 from sluice.model import Chunk, Counts, Status
 from sluice.rejects import save_rejects, save_unique_values
-from sluice.storable import storable, storable_json
+from sluice.storable import optional_json, storable, storable_json
 
 __all__ = [
     "ADJUSTMENT",
@@ -125,7 +125,7 @@ def record_chunk(
     values |= {"byte_start": chunk.byte_start, "byte_end": chunk.byte_end, "first_line": chunk.first_line}
     values |= {"id": import_id, "attempt": attempt, "lines": chunk.lines, "seconds": seconds}
     values |= {"errors": storable_json(errors), "warnings": storable_json(warnings)}
-    values["metrics"] = storable_json(metrics) if metrics is not None else None
+    values["metrics"] = optional_json(metrics)
     written = connection.execute(_RECORD_CHUNK, values)
     if written.rowcount == 0:
         raise Superseded(f"The chunk at byte {chunk.byte_start:,} of import #{import_id} is committed already.")
@@ -289,7 +289,7 @@ def _store(
     values |= {"complete": is_complete(status), "cancelled": status == Status.CANCELLED}
     values |= {"rules": storable_json(summed.errors_by_rule), "categories": storable_json(summed.errors_by_category)}
     values |= {"warnings": storable_json(summed.warnings_by_rule)}
-    values["suite_result"] = storable_json(suite_result) if suite_result is not None else None
+    values["suite_result"] = optional_json(suite_result)
     connection.execute(_STORE, values)
 
 

@@ -130,9 +130,13 @@ def _without_credentials(uri: str) -> str:
 
 
 def stamp_of(descriptor: int) -> tuple[int, int, int]:
+    """The open file's `stamp_in`."""
+    return stamp_in(os.fstat(descriptor))
+
+
+def stamp_in(status: os.stat_result) -> tuple[int, int, int]:
     """What changes when a file is written to or replaced: inode, size, time of modification (ns). Not the device,
     whose number is another one on every machine that shares the file."""
-    status = os.fstat(descriptor)
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

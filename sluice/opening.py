@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
+from typing import Any
 from uuid import uuid4
 
 from sluice import claim as claims
@@ -69,9 +70,7 @@ def opened(
         if connection is None:
             connection = stack.enter_context(closing(connect(database_url(settings))))
         ensure_ledger(connection)
-        began = time.time_ns()
-        snap, chunks = _read_through(stack, connection, request, recipe, settings)
-        kept = first_pass.to_keep(locate(request.source), snap, chunks, began)
+        snap, chunks, kept = _read_through(stack, connection, request, recipe, settings)
         if recipe.untyped:
             recipe = with_types(recipe, request, snap, chunks, inspect_table(connection, recipe.dataset.table))
         wanted = replace(_claim(request, recipe, snap, flow_run_id, started_by), first_pass=kept)
@@ -101,24 +100,26 @@ def opened(
 
 def _read_through(
     stack: ExitStack, connection: Connection, request: Request, recipe: Recipe, settings: Settings
-) -> tuple[Snapshot, list[Chunk]]:
-    """The file, fingerprinted and cut: read through once, unless an attempt before this one has done it."""
-    location = locate(request.source)
+) -> tuple[Snapshot, list[Chunk], dict[str, Any] | None]:
+    """The file, fingerprinted and cut, and what to keep of that: read through once, unless an attempt before this one
+    has done it."""
+    location, began = locate(request.source), time.time_ns()
     known = first_pass.recall(connection, location, recipe)
     if known is not None:
-        return stack.enter_context(reopened(location, known.size, known.sha256, known.text)), known.chunks
-    cutter = Cutter(recipe.dialect, start=recipe.data_start, first_line=recipe.first_line)
-    chunks: list[Chunk] = []
-    snap = stack.enter_context(
-        snapshot(
-            request.source,
-            recipe.dialect.encoding,
-            settings.home / "spool",
-            on_block=lambda block: chunks.extend(cutter.feed(block)),
-            begins_with=recipe.begins_with,
+        chunks, snap = known.chunks, stack.enter_context(reopened(location, known.sha256, known.text))
+    else:
+        chunks, cutter = [], Cutter(recipe.dialect, start=recipe.data_start, first_line=recipe.first_line)
+        snap = stack.enter_context(
+            snapshot(
+                request.source,
+                recipe.dialect.encoding,
+                settings.home / "spool",
+                on_block=lambda block: chunks.extend(cutter.feed(block)),
+                begins_with=recipe.begins_with,
+            )
         )
-    )
-    return snap, chunks + cutter.finish()
+        chunks += cutter.finish()
+    return snap, chunks, first_pass.to_keep(location, snap, chunks, began)
 
 
 def refuse_at_once(request: Request, settings: Settings) -> None:

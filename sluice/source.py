@@ -209,14 +209,14 @@ def snapshot(
 
 
 @contextmanager
-def reopened(location: Location, size: int, sha256: str, text: TextFile) -> Iterator[Snapshot]:
+def reopened(location: Location, sha256: str, text: TextFile) -> Iterator[Snapshot]:
     """The snapshot of a local, plain UTF-8 file that was read through before.
 
     Raises:
         SourceError: it is gone. A change since then is noticed when the text is read.
     """
     with text.open() as reader:
-        yield Snapshot(location.shown, location.name, size, sha256, "utf-8", None, text, reader)
+        yield Snapshot(location.shown, location.name, text.start + text.size, sha256, "utf-8", None, text, reader)
 
 
 class _Beginning:

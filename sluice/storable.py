@@ -19,6 +19,11 @@ def storable_json(value: object) -> Jsonb:
     return Jsonb(_plain(value))
 
 
+def optional_json(value: object) -> Jsonb | None:
+    """The same for a column that may be NULL, which stands for None."""
+    return None if value is None else storable_json(value)
+
+
 def _plain(value: object) -> Any:
     """As jsonb can hold it: no NUL, no lone surrogate, no NaN or infinity (null), numbers of numpy as numbers."""
     if isinstance(value, str):

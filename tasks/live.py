@@ -35,9 +35,6 @@ EVERY = 2.0
 #: and Prefect itself waits as long with the run's last state.
 _RETRY, PATIENCE, HURRY = 0.5, 75.0, 5.0
 
-#: What a server answers that is to be asked again.
-_BUSY = (408, 429, 503)
-
 Message = Callable[[SyncPrefectClient], object]
 
 
@@ -81,6 +78,8 @@ class LiveRun:
         for artifact in artifacts:
             artifact.flow_run_id = self._flow_run_id
             self._messages.append(partial(_create, artifact))
+        if self._labels:
+            self._messages.append(partial(_label, self._flow_run_id, self._labels))
         if self._thread is None and (self._messages or self._shown != (self._name, self._tags)):
             self._start()
         if self._thread is not None:
@@ -130,13 +129,6 @@ class LiveRun:
         if (name, self._tags) != self._shown:
             client.update_flow_run(self._flow_run_id, name=name, tags=self._tags)
             self._shown = (name, self._tags)
-        if ending and self._labels:
-            try:
-                client.update_flow_run_labels(self._flow_run_id, self._labels)
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code in _BUSY:
-                    raise
-            self._labels = {}
 
     def _send_progress(self, client: SyncPrefectClient, latest: Progress) -> None:
         done, text = share(latest) * 100, self._text(latest)
@@ -173,10 +165,14 @@ def _create(artifact: ArtifactCreate, client: SyncPrefectClient) -> None:
     client.create_artifact(artifact)
 
 
+def _label(flow_run_id: UUID, labels: dict[str, Any], client: SyncPrefectClient) -> None:
+    client.update_flow_run_labels(flow_run_id, labels)
+
+
 def _is_refused(error: Exception) -> bool:
     """Whether the server will never take it; a server that is busy answers 408, 429 or 5xx."""
     if isinstance(error, httpx.HTTPStatusError):
-        return 400 <= error.response.status_code < 500 and error.response.status_code not in _BUSY
+        return 400 <= error.response.status_code < 500 and error.response.status_code not in (408, 429)
     return True
 
 

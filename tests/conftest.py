@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import warnings
 
@@ -10,6 +11,9 @@ from hypothesis import settings
 
 from sluice.database import connect, redact
 from sluice.errors import SluiceError
+
+# A shell lets what it runs in the background ignore Ctrl-C, and `make test` runs half of the tests there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Examples a property test tries (some try a multiple): few while somebody waits, many in CI.
 settings.register_profile("quick", max_examples=50, deadline=None)

@@ -16,11 +16,12 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
+import pytest
 
 from sluice import opening
 from sluice.chunks import Cutter
 from sluice.database import connect
-from sluice.importer import OnProgress
+from sluice.importer import OnProgress, Progress
 from sluice.model import Counts, Report
 from sluice.request import request_of
 from sluice.run import run
@@ -39,6 +40,8 @@ columns:
   - {name: amount, type: "numeric(8,2)"}
   - {name: note, type: text}
 """
+#: The same without a key: what is loaded twice is there twice.
+APPEND = ITEMS.replace("key: [id]", "mode: append")
 
 Rows = list[tuple[Any, ...]]
 
@@ -167,6 +170,27 @@ def cut_at(chunk_bytes: int | None) -> Any:
         return
     with patch.object(opening, "Cutter", functools.partial(Cutter, chunk_bytes=chunk_bytes)):
         yield
+
+
+class Stop(Exception):
+    """Stands for anything that may happen to a process."""
+
+
+def stop_after(chunks: int) -> OnProgress:
+    seen = []
+
+    def on_progress(state: Progress) -> None:
+        seen.append(state)
+        if len(seen) == chunks:
+            raise Stop
+
+    return on_progress
+
+
+def half(bench: Bench, source: str | Path, **options: Any) -> None:
+    """An import that fails after five chunks of many."""
+    with pytest.raises(Stop):
+        bench.run(source, chunk_bytes=500, on_progress=stop_after(5), **options)
 
 
 def counts_of(report: Report) -> Counts:

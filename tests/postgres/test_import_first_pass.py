@@ -14,18 +14,12 @@ import pytest
 
 from sluice import first_pass, opening
 from sluice.errors import AlreadyImported, SourceError
-from sluice.importer import Progress
 from sluice.model import Counts
 from sluice.records import RECORD_LIMIT
 from sluice.source import Snapshot, snapshot
-from tests.postgres.import_bench import ITEMS, Bench, counts_of
+from tests.postgres.import_bench import APPEND, Bench, counts_of, half
 
-APPEND = ITEMS.replace("key: [id]", "mode: append")
 ALL = Counts(303, loaded=300, rejected=3)
-
-
-class Stop(Exception):
-    """Stands for anything that may happen to a process."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,21 +28,10 @@ def every_file_is_large_and_old() -> Iterator[None]:
         yield
 
 
-def items(bench: Bench, note: str = "note") -> Path:
+def items(bench: Bench) -> Path:
     """300 good rows of two lines each, and 3 bad ones, behind a byte order mark."""
-    good = [f'{n},{n}.25,"{note}\n{n}"\n' for n in range(300)]
+    good = [f'{n},{n}.25,"note\n{n}"\n' for n in range(300)]
     return Path(bench.file("items.csv", "\ufeffid,amount,note\n" + "".join(good) + "x,0,bad\n" * 3))
-
-
-def half(bench: Bench, source: Path, name: str = "items") -> None:
-    """An import that fails after five chunks of many."""
-
-    def stop(state: Progress) -> None:
-        if state.counts.records > 80:
-            raise Stop
-
-    with pytest.raises(Stop):
-        bench.run(source, dataset=name, chunk_bytes=500, on_progress=stop)
 
 
 def kept(bench: Bench) -> bool:
@@ -68,7 +51,7 @@ def read_through(times: int) -> Iterator[None]:
 def test_an_import_goes_on_without_reading_the_file_through(bench: Bench, number: int | None) -> None:
     bench.dataset(APPEND)
     source = items(bench)
-    half(bench, source)
+    half(bench, source, dataset="items")
     assert kept(bench)
 
     with read_through(0):
@@ -89,7 +72,7 @@ def test_a_record_that_is_too_long_is_remembered_as_one(bench: Bench) -> None:
     source = items(bench)
     with source.open("ab") as file:
         file.write(b"300,1.25," + b"y" * RECORD_LIMIT + b"\n301,1.25,z\n")
-    half(bench, source)
+    half(bench, source, dataset="items")
 
     with read_through(0):
         report = bench.run(source, dataset="items", chunk_bytes=500)
@@ -112,7 +95,7 @@ def test_a_complete_import_is_read_through_to_be_refused(bench: Bench) -> None:
 def test_a_file_that_only_looks_changed_is_read_through_and_goes_on(bench: Bench, what: str) -> None:
     bench.dataset(APPEND)
     source = items(bench)
-    half(bench, source)
+    half(bench, source, dataset="items")
     if what == "touched":
         os.utime(source)
     elif what == "linked":
@@ -123,7 +106,7 @@ def test_a_file_that_only_looks_changed_is_read_through_and_goes_on(bench: Bench
         copy.replace(source)
 
     with read_through(1):
-        half(bench, source)
+        half(bench, source, dataset="items")
     with read_through(0):  # what is kept is of the file as it is now
         report = bench.run(source, dataset="items", chunk_bytes=500)
 
@@ -134,7 +117,7 @@ def test_a_file_that_only_looks_changed_is_read_through_and_goes_on(bench: Bench
 def test_other_bytes_of_the_same_size_and_time_are_noticed(bench: Bench) -> None:
     bench.dataset(APPEND)
     source = items(bench)
-    half(bench, source)
+    half(bench, source, dataset="items")
     before = source.stat()
     with source.open("r+b") as file:
         file.write(source.read_bytes().replace(b"note\n299", b"nota\n299"))
@@ -162,7 +145,7 @@ def test_a_file_may_be_removed_once_it_was_read_through(bench: Bench) -> None:
 def test_another_dialect_cuts_for_itself(bench: Bench) -> None:
     bench.dataset(APPEND)
     source = items(bench)
-    half(bench, source)
+    half(bench, source, dataset="items")
     bench.query("DELETE FROM sluice.chunks")  # or the second import would be refused for what the first has loaded
 
     with read_through(1):
@@ -173,7 +156,7 @@ def test_another_table_uses_what_is_known_of_the_file(bench: Bench) -> None:
     bench.dataset(APPEND)
     bench.dataset(APPEND.replace("public.items", "public.others"), name="others")
     source = items(bench)
-    half(bench, source)
+    half(bench, source, dataset="items")
 
     with read_through(0):
         report = bench.run(source, dataset="others")
@@ -192,7 +175,7 @@ def test_nothing_is_kept_of(bench: Bench, why: str) -> None:
         source.write_bytes(source.read_text(encoding="utf-8-sig").encode("utf-16"))
     least, settled = (10**9 if why == "small" else 0), (10**12 if why == "just written" else 0)
     with patch.multiple(first_pass, LEAST_BYTES=least, SETTLED=settled):
-        half(bench, source)
+        half(bench, source, dataset="items")
         assert not kept(bench)
         with read_through(1):
             report = bench.run(source, dataset="items", chunk_bytes=500)

@@ -10,7 +10,7 @@ import pytest
 from sluice.codes import Category
 from sluice.errors import UsageError
 from sluice.model import Commit, Counts, Mode
-from tests.postgres.import_bench import ITEMS, Bench, counts_of
+from tests.postgres.import_bench import APPEND, ITEMS, Bench, counts_of
 
 HEADER = ["id", "amount", "note"]
 FIRST = [HEADER, *([n, f"{n}.50", f"first {n}"] for n in range(1, 101)), [50, "0.00", "again"], ["x", "1.00", "bad"]]
@@ -31,7 +31,7 @@ COMMITS = pytest.mark.parametrize("commit", list(Commit))
 
 
 def load_both(bench: Bench, commit: Commit, mode: Mode) -> Counts:
-    bench.dataset(ITEMS if mode is not Mode.APPEND else ITEMS.replace("key: [id]", "mode: append"))
+    bench.dataset(ITEMS if mode is not Mode.APPEND else APPEND)
     first = bench.run(bench.file("1.csv", FIRST), dataset="items", mode=mode, commit=commit, chunk_bytes=300)
     if mode is Mode.APPEND:
         assert counts_of(first) == Counts(102, loaded=101, rejected=1)

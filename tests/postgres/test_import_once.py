@@ -25,10 +25,9 @@ from sluice.importer import Progress
 from sluice.model import Commit, Counts
 from sluice.opening import opened
 from sluice.request import request_of
-from tests.postgres.import_bench import ITEMS, Bench, assert_said, backend_of, counts_of, cut_at
+from tests.postgres.import_bench import APPEND, Bench, assert_said, backend_of, counts_of, cut_at, half
 
 HEADER = ["id", "amount", "note"]
-APPEND = ITEMS.replace("key: [id]", "mode: append")
 COMMITS = pytest.mark.parametrize("commit", list(Commit))
 
 
@@ -36,27 +35,6 @@ def items(bench: Bench, count: int = 300, *, bad: int = 0, name: str = "items.cs
     """`count` good rows, and `bad` ones after them."""
     good = [[n, f"{n}.25", f"note {n}"] for n in range(count)]
     return bench.file(name, [HEADER, *good, *(["x", "0", "bad"] for _ in range(bad))])
-
-
-class Stop(Exception):
-    """Stands for anything that may happen to a process."""
-
-
-def stop_after(chunks: int) -> object:
-    seen = []
-
-    def on_progress(state: Progress) -> None:
-        seen.append(state)
-        if len(seen) == chunks:
-            raise Stop
-
-    return on_progress
-
-
-def half(bench: Bench, source: str, **options: object) -> None:
-    """An import that fails after five chunks of many."""
-    with pytest.raises(Stop):
-        bench.run(source, chunk_bytes=500, on_progress=stop_after(5), **options)  # type: ignore[arg-type]
 
 
 def test_the_same_file_is_refused_under_any_name(bench: Bench) -> None:
